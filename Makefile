@@ -1,0 +1,92 @@
+# `make help` lists the targets. Each makes what it needs, once: a virtual environment in .venv with the pinned
+# packages of constraints.txt. Set PYTHON to use another interpreter than python3.11.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROTOS := $(shell find protos/groundwire -name '*.proto' | sort)
+PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_cli
+CODE := $(PACKAGES) tests models benchmarks
+SERVICE ?= gateway
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model build clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the virtual environment (llama.cpp is compiled once: some 4 minutes)
+
+# pip only brings uv, whose cache keeps the compiled llama-cpp-python for the next clone.
+$(READY): pyproject.toml constraints.txt Makefile
+	@test -n "$(PYTHON)" || { echo "setup: no python3 found. Install Python 3.11 or newer, or set PYTHON=/path/to/python." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: $(PYTHON) is $$($(PYTHON) -V). Groundwire needs Python 3.11 or newer; set PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "setup: no C++ compiler found; llama.cpp is compiled from source. On Debian or Ubuntu: apt-get install g++" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "setup: could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@echo "setup: installing packages into $(VENV) (llama.cpp is compiled the first time: some 4 minutes)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## ask a real question through all three processes, with what is built in
+	@$(BIN)/groundwire demo
+
+up: setup ## run all three services until Ctrl-C
+	@$(BIN)/groundwire up
+
+serve: setup ## run one service: make serve SERVICE=search
+	@$(BIN)/groundwire serve $(SERVICE)
+
+status: setup ## how the running services are
+	@$(BIN)/groundwire status
+
+model: setup ## download Phi-3-mini (2.4 GB) with resume and checksum
+	@$(BIN)/groundwire model pull
+
+test: setup ## run every test
+	@$(BIN)/python -m pytest
+
+check: setup lint types imports proto-lint proto-check ## everything that must hold before a commit, but the tests
+
+lint: setup
+	@$(BIN)/ruff format --check $(CODE) || { echo "check: format differs; run 'make fmt'." >&2; exit 1; }
+	@$(BIN)/ruff check $(CODE)
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@PYTHONPATH=.:protos/gen $(BIN)/lint-imports
+
+proto-lint: setup
+	@$(BIN)/buf lint || { echo "check: the protos do not pass buf lint." >&2; exit 1; }
+
+fmt: setup ## format the code and the protos, mend what lint can mend
+	@$(BIN)/ruff check --fix-only --quiet $(CODE)
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/buf format -w
+
+proto: setup ## generate the stubs in protos/gen
+	@$(MAKE) --no-print-directory generate OUT=protos/gen
+
+.PHONY: generate
+generate:
+	@rm -rf $(OUT)/groundwire && mkdir -p $(OUT)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(OUT) --grpc_python_out=$(OUT) \
+		--mypy_out=$(OUT) --mypy_grpc_out=$(OUT) $(PROTOS)
+
+proto-check: setup ## fail where protos/gen is not what the protos generate
+	@tmp=$$(mktemp -d) && trap 'rm -rf $$tmp' EXIT && $(MAKE) --no-print-directory generate OUT=$$tmp \
+		&& diff -r -x __pycache__ $$tmp/groundwire protos/gen/groundwire \
+		|| { echo "check: protos/gen is stale; run 'make proto' and commit." >&2; exit 1; }
+
+constraints: setup ## pin the newest allowed packages in constraints.txt
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --no-annotate --no-header -o constraints.txt
+
+build: setup ## build the wheel into dist/
+	@$(BIN)/uv build --quiet --wheel
+
+clean: ## remove what make made here, the virtual environment included
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .groundwire

@@ -1,0 +1,164 @@
+"""One way to run a gRPC server: listen, announce, be healthy, and leave in order.
+
+Order at SIGTERM or SIGINT: health turns NOT_SERVING, a settle time passes so that balancers notice, then new calls are
+refused while running ones finish within the grace. A second signal ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from groundwire_rpc.channels import MAX_MESSAGE_BYTES
+
+log = structlog.get_logger(__name__)
+
+OVERALL: Final = ""
+"""The name under which grpc.health.v1 reports the server as a whole."""
+
+SETTLE_SECONDS: Final = 0.2
+"""Between NOT_SERVING and refusing new calls."""
+
+_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.so_reuseport", 0),  # else two servers could silently share a port
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_metadata_size", 16 * 1024),
+)
+
+
+class AddressInUse(Exception):
+    """The address cannot be listened on: it is taken, not local, or not permitted."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"Cannot listen on {address}: it is in use by another process, or not an address of this host."
+        )
+
+
+class RpcServer:
+    """A grpc.aio server with health and reflection.
+
+    Add servicers to `grpc_server`, then `start`, then `set_serving(True)`.
+    """
+
+    def __init__(self, listen: str, service_names: Sequence[str]) -> None:
+        """`listen` is HOST:PORT; `service_names` are the full names to report in health and reflection."""
+        self._listen = listen
+        self._service_names = tuple(service_names)
+        self.grpc_server = grpc.aio.server(options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
+        reflected = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(reflected, self.grpc_server)
+
+    async def start(self) -> str:
+        """Listen, not yet serving. Returns the bound HOST:PORT. Raises AddressInUse."""
+        await self.set_serving(False)
+        try:
+            port = self.grpc_server.add_insecure_port(self._listen)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise AddressInUse(self._listen)
+        await self.grpc_server.start()
+        return f"{self._listen.rpartition(':')[0]}:{port}"
+
+    async def set_serving(self, serving: bool) -> None:
+        """Report every service, and the server as a whole, as SERVING or NOT_SERVING."""
+        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in (OVERALL, *self._service_names):
+            await self._health.set(name, state)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """NOT_SERVING, settle, then finish running calls within the grace and cancel what is left."""
+        await self._health.enter_graceful_shutdown()
+        if grace_seconds > 0:
+            await asyncio.sleep(SETTLE_SECONDS)
+        await self.grpc_server.stop(grace_seconds)
+
+
+class StopSignal:
+    """SIGTERM and SIGINT as something to wait for. Use as a context manager inside a running loop."""
+
+    def __init__(self) -> None:
+        self._first = asyncio.Event()
+        self._second = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._arrived)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def _arrived(self) -> None:
+        (self._second if self._first.is_set() else self._first).set()
+
+    async def wait(self) -> None:
+        """Return at the first signal."""
+        await self._first.wait()
+
+    async def wait_again(self) -> None:
+        """Return at the second signal."""
+        await self._second.wait()
+
+
+async def serve_until_stopped(
+    name: str, server: RpcServer, *, grace_seconds: float, ready: asyncio.Event | None = None
+) -> None:
+    """Start, print `<name> serving on <host:port>` on stdout, and run until a signal; then stop in order.
+
+    With `ready`, health stays NOT_SERVING and nothing is printed until the event is set, while the port already
+    answers. Raises AddressInUse.
+    """
+    with StopSignal() as stop:
+        address = await server.start()
+        try:
+            stopped = asyncio.create_task(stop.wait())
+            if ready is not None:
+                waiting = asyncio.create_task(ready.wait())
+                await asyncio.wait({stopped, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+            if not stopped.done():
+                await server.set_serving(True)
+                print(f"{name} serving on {address}", flush=True)  # noqa: T201 - the promised first line on stdout
+                log.info("serving", service=name, address=address)
+            await stopped
+            log.info("stopping", service=name, grace_seconds=grace_seconds)
+        finally:
+            graceful = asyncio.create_task(server.stop(grace_seconds))
+            hurry = asyncio.create_task(stop.wait_again())
+            await asyncio.wait({graceful, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            if not graceful.done():
+                await server.grpc_server.stop(0)
+            hurry.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await hurry
+            await graceful
+
+
+def local_address(address: str) -> str:
+    """The address to reach a server of this host that listens on `address`: wildcard hosts become loopback."""
+    host, _, port = address.rpartition(":")
+    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104 - it is compared, not bound
+
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""A servicer's context whose message types do not matter."""

@@ -1,0 +1,1 @@
+"""The domain: no transport and no vendor is imported here."""

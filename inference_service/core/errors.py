@@ -1,0 +1,67 @@
+"""What can go wrong with a generation.
+
+InferenceError
+├── InvalidRequest        names the fields; nothing was started
+│   └── PromptTooLong     the prompt does not fit the context; gives the counts
+├── QueueFull             nothing was started; says when to try again
+├── DeadlinePassed        the caller's time is over; the slot is free
+├── EngineUnavailable     the engine is loading, failed or stopping
+└── ModelError            the model cannot be loaded; says what to do
+    └── UnknownChatFamily its chat template is of no known family
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class InferenceError(Exception):
+    """A generation failed. The message is for a person."""
+
+
+class InvalidRequest(InferenceError):
+    """The request cannot be run as it is."""
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        """`violations` are (field of GenerateRequest, what is wrong with the limit)."""
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{field}: {description}" for field, description in violations))
+
+
+class PromptTooLong(InvalidRequest):
+    """The prompt, with the tokens to generate, does not fit the context."""
+
+    def __init__(self, field: str, *, prompt_tokens: int, max_tokens: int, context_length: int) -> None:
+        """`prompt_tokens` is the smallest prompt that could be made of the request."""
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
+        self.context_length = context_length
+        described = (
+            f"takes {prompt_tokens:,} tokens; with {max_tokens:,} to generate that is more than the context of "
+            f"{context_length:,}"
+        )
+        super().__init__([(field, described)])
+
+
+class QueueFull(InferenceError):
+    """All slots run and the queue is full. Nothing was started."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class DeadlinePassed(InferenceError):
+    """The caller's time is over."""
+
+
+class EngineUnavailable(InferenceError):
+    """The engine is loading, failed or stopping."""
+
+
+class ModelError(InferenceError):
+    """The model cannot be loaded. The message is one paragraph that says what to do."""
+
+
+class UnknownChatFamily(ModelError):
+    """The model's chat template is of no known family."""
