@@ -7,9 +7,8 @@ refused while running ones finish within the grace. A second signal ends at once
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Self
 
 import grpc
@@ -121,21 +120,25 @@ class StopSignal:
 
 
 async def serve_until_stopped(
-    name: str, server: RpcServer, *, grace_seconds: float, ready: asyncio.Event | None = None
+    name: str,
+    server: RpcServer,
+    *,
+    grace_seconds: float,
+    work: Callable[[], Awaitable[None]] | None = None,
+    failed: asyncio.Event | None = None,
 ) -> None:
     """Start, print `<name> serving on <host:port>` on stdout, and run until a signal; then stop in order.
 
-    With `ready`, health stays NOT_SERVING and nothing is printed until the event is set, while the port already
-    answers. Raises AddressInUse.
+    With `work` (loading a model, say), health stays NOT_SERVING and nothing is printed until `work()` returns, while
+    the port already answers. What `work` raises ends the server and is raised here. Setting `failed` ends it like a
+    signal: the caller knows why. Raises AddressInUse.
     """
     with StopSignal() as stop:
         address = await server.start()
+        stopped = asyncio.create_task(_any_of(stop.wait(), failed))
         try:
-            stopped = asyncio.create_task(stop.wait())
-            if ready is not None:
-                waiting = asyncio.create_task(ready.wait())
-                await asyncio.wait({stopped, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
+            if work is not None:
+                await _first_of(asyncio.ensure_future(work()), stopped)
             if not stopped.done():
                 await server.set_serving(True)
                 print(f"{name} serving on {address}", flush=True)  # noqa: T201 - the promised first line on stdout
@@ -143,21 +146,47 @@ async def serve_until_stopped(
             await stopped
             log.info("stopping", service=name, grace_seconds=grace_seconds)
         finally:
-            graceful = asyncio.create_task(server.stop(grace_seconds))
+            stopped.cancel()
+            graceful = asyncio.ensure_future(server.stop(grace_seconds))
             hurry = asyncio.create_task(stop.wait_again())
             await asyncio.wait({graceful, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
             if not graceful.done():
                 await server.grpc_server.stop(0)
-            hurry.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await hurry
             await graceful
+
+
+async def _any_of(signal_wait: Coroutine[Any, Any, None], failed: asyncio.Event | None) -> None:
+    """Return at the signal or the failure, whichever comes first."""
+    waiting = {asyncio.ensure_future(signal_wait)}
+    if failed is not None:
+        waiting.add(asyncio.ensure_future(_wait_for(failed)))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _wait_for(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _first_of(work: asyncio.Future[None], stopped: asyncio.Task[None]) -> None:
+    """Wait for the work or the signal; raise what the work raised, cancel it where the signal came first."""
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        work.result()
+    else:
+        work.cancel()
+        await asyncio.wait({work})
 
 
 def local_address(address: str) -> str:
     """The address to reach a server of this host that listens on `address`: wildcard hosts become loopback."""
     host, _, port = address.rpartition(":")
-    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104 - it is compared, not bound
+    loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - compared, not bound
+    return f"{loopback.get(host, host)}:{port}"
 
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -62,3 +62,6 @@ def _host_and_port(value: str) -> str:
 
 ListenAddress = Annotated[str, AfterValidator(_host_and_port)]
 """An address to listen on, as HOST:PORT or [IPV6]:PORT."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""The least severe log lines to write."""

@@ -25,12 +25,14 @@ class InvalidFields(ValueError):
 class FieldChecks:
     """Collects violations; `done` raises them together."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        """`prefix` stands before every field's name, for a message inside another."""
+        self._prefix = prefix
         self.violations: list[FieldViolation] = []
 
     def add(self, field: str, description: str) -> None:
         """Record a violation found elsewhere."""
-        self.violations.append(FieldViolation(field, description))
+        self.violations.append(FieldViolation(self._prefix + field, description))
 
     def done(self) -> None:
         """Raise InvalidFields if there was any violation."""

@@ -1,0 +1,203 @@
+"""The bridge between the one engine thread and asyncio.
+
+Requests go to the thread through an inbox. What each step brings back crosses into the event loop in one hand-over,
+however many sequences it concerns. A slow caller's waiting deltas are merged, so its mailbox holds at most its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from inference_service.core.engine import Departed, Engine, Output
+from inference_service.core.errors import EngineUnavailable, InferenceError, QueueFull
+from inference_service.core.sequence import EngineRequest, Sequence
+from inference_service.core.stopping import TextAssembler
+from inference_service.core.types import Delta, EngineStatus, Event, Finished, Progress
+
+log = structlog.get_logger(__name__)
+
+_MIN_RETRY_SECONDS = 0.5
+_MAX_RETRY_SECONDS = 30.0
+
+
+class EngineWorker:
+    """Owns the engine's thread. All methods are for the event loop's thread."""
+
+    def __init__(
+        self, engine: Engine, *, capacity: int, strip_leading_space: bool, on_failure: Callable[[], None]
+    ) -> None:
+        """`capacity` requests, running and waiting together, are let in. `on_failure` is called, in the event loop, if
+        the engine breaks for good; every request has then been answered with EngineUnavailable.
+        """
+        self._engine = engine
+        self._capacity = capacity
+        self._strip_leading_space = strip_leading_space
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
+        self._places: dict[Sequence, _Place] = {}
+        self._taken = 0
+        self._mean_seconds = 1.0
+        self._status = engine.status
+        self._stopping = False
+        self._broken = False
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def status(self) -> EngineStatus:
+        """How busy the engine is, as of its last step."""
+        return self._status
+
+    def reserve(self) -> _Place:
+        """A place in the engine, running or waiting. Raises QueueFull at once where there is none."""
+        if self._broken or self._stopping:
+            raise EngineUnavailable("The engine has stopped.")
+        if self._taken >= self._capacity:
+            status = self._status
+            # A place comes free when one of the running requests ends.
+            retry = min(_MAX_RETRY_SECONDS, max(_MIN_RETRY_SECONDS, self._mean_seconds / max(1, status.slots)))
+            raise QueueFull(
+                f"All {status.slots} slots are taken and {status.queue_capacity} requests are waiting already.",
+                retry_after_seconds=retry,
+            )
+        self._taken += 1
+        return _Place(self)
+
+    async def close(self) -> None:
+        """End every request with EngineUnavailable and wait for the thread."""
+        self._stopping = True
+        self._inbox.put(None)
+        await self._ended.wait()  # a step is bounded by its time
+        self._thread.join()
+
+    # -- for places
+
+    def submit(self, place: _Place, request: EngineRequest) -> Sequence:
+        """Send a request to the engine's thread."""
+        assembler = TextAssembler(request.stop, strip_leading_space=self._strip_leading_space)
+        sequence = Sequence(request, assembler)
+        self._places[sequence] = place
+        self._inbox.put(sequence)
+        return sequence
+
+    def give_back(self) -> None:
+        """A place without a running sequence is free again."""
+        self._taken -= 1
+
+    # -- the engine's thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                if self._take_messages():
+                    self._hand_over(self._engine.step())
+        except Exception:
+            log.exception("the engine failed")
+            self._broken = True
+            self._call_in_loop(self._on_failure)
+        finally:
+            self._call_in_loop(self._fail_the_rest)
+
+    def _take_messages(self) -> bool:
+        """Take what is in the inbox, waiting for it where there is nothing else to do. False: there is no work."""
+        block = not self._engine.has_work
+        while True:
+            try:
+                sequence = self._inbox.get(block=block)
+            except queue.Empty:
+                break
+            if sequence is None:
+                return False
+            self._engine.add(sequence)
+            block = False
+        return self._engine.has_work
+
+    def _hand_over(self, outputs: list[Output]) -> None:
+        self._call_in_loop(self._deliver, outputs, self._engine.status)
+
+    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is left to tell
+            log.debug("the event loop closed before the engine's last step was delivered")
+
+    # -- back in the event loop
+
+    def _deliver(self, outputs: list[Output], status: EngineStatus) -> None:
+        self._status = status
+        for sequence, output in outputs:
+            place = self._places[sequence]
+            if isinstance(output, Finished):
+                timings = output.timings
+                seconds = timings.prompt_seconds + timings.generation_seconds
+                self._mean_seconds += 0.2 * (seconds - self._mean_seconds)
+            if isinstance(output, Finished | InferenceError | Departed):
+                del self._places[sequence]
+                self.give_back()
+                place.ended = True
+            if not isinstance(output, Departed):
+                place.post(output)
+
+    def _fail_the_rest(self) -> None:
+        """The thread has ended: nobody may wait for it, whether running, queued or still in the inbox."""
+        for place in self._places.values():
+            place.ended = True
+            place.post(EngineUnavailable("The engine failed." if self._broken else "The service is stopping."))
+            self.give_back()
+        self._places.clear()
+        self._ended.set()
+
+
+class _Place:
+    """A place in the engine, and the mailbox of the request that runs there."""
+
+    def __init__(self, worker: EngineWorker) -> None:
+        self._worker = worker
+        self._sequence: Sequence | None = None
+        self._released = False
+        self._mail: list[Event | InferenceError] = []
+        self._arrived = asyncio.Event()
+        self.ended = False
+
+    async def run(self, request: EngineRequest) -> AsyncIterator[Event]:
+        """Run the request here: Started, Progress*, Delta*, Finished. Raises InferenceError."""
+        self._sequence = self._worker.submit(self, request)
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            mail, self._mail = self._mail, []
+            for item in mail:
+                if isinstance(item, InferenceError):
+                    raise item
+                yield item
+                if isinstance(item, Finished):
+                    return
+
+    def release(self) -> None:
+        """Stop what still runs before the next step and give the place back. May be called twice."""
+        if self._released:
+            return
+        self._released = True
+        if self._sequence is None:
+            self._worker.give_back()
+        elif not self.ended:
+            self._sequence.departed = True  # the engine's thread lets go, and gives the place back with it
+
+    def post(self, item: Event | InferenceError) -> None:
+        """Put an item into the mailbox; it is merged with the one before where that loses nothing."""
+        last = self._mail[-1] if self._mail else None
+        if isinstance(item, Delta) and isinstance(last, Delta):
+            merged = Delta(last.text + item.text, last.token_ids + item.token_ids, last.logprobs + item.logprobs)
+            self._mail[-1] = merged
+        elif isinstance(item, Progress) and isinstance(last, Progress):
+            self._mail[-1] = item
+        else:
+            self._mail.append(item)
+        self._arrived.set()

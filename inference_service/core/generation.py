@@ -1,0 +1,103 @@
+"""The service's one way to an answer: check, reserve a place, build the prompt, run."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from inference_service.core.errors import EngineUnavailable, InvalidRequest
+from inference_service.core.ports import GenerationEngine, GrammarChecker, PromptSource
+from inference_service.core.sequence import EngineRequest
+from inference_service.core.types import Chat, EngineStatus, Event, GenerateRequest, ModelInfo
+
+_SEED_LIMIT = 2**32 - 1
+"""llama.cpp takes 0xFFFFFFFF to mean "draw one", so the seeds drawn here stay below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready, and what it takes to use it."""
+
+    info: ModelInfo
+    prompts: PromptSource
+    grammars: GrammarChecker
+    engine: GenerationEngine
+
+
+class Generation:
+    """Generates text from the loaded model. Until one is attached, every call raises EngineUnavailable."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        """`clock` gives monotonic seconds."""
+        self._clock = clock
+        self._loaded: LoadedModel | None = None
+
+    def attach(self, loaded: LoadedModel) -> None:
+        """Serve this model from now on."""
+        self._loaded = loaded
+
+    def detach(self) -> None:
+        """Serve no model any more."""
+        self._loaded = None
+
+    @property
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise EngineUnavailable("The model is still being loaded, or its engine has stopped. Try again shortly.")
+        return self._loaded
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model."""
+        return self._model.info
+
+    @property
+    def status(self) -> EngineStatus:
+        """How busy the engine is."""
+        return self._model.engine.status
+
+    async def generate(self, request: GenerateRequest, *, timeout_seconds: float) -> AsyncGenerator[Event]:
+        """Started, Progress*, Delta*, Finished. Raises InferenceError; a caller who leaves frees the place at once."""
+        arrived = self._clock()
+        model = self._model
+        _check_token_ids(request, model.info.vocabulary_size)
+        # The place comes first: a full engine refuses before any work is spent on the prompt.
+        place = model.engine.reserve()
+        try:
+            grammar = None
+            if request.response_format is not None:
+                grammar = await model.grammars.check(request.response_format)
+            # Tokenizing a long prompt takes milliseconds that the event loop has not got.
+            prompt = await asyncio.to_thread(model.prompts.build, request)
+            seed = request.sampling.seed
+            prepared = EngineRequest(
+                prompt=prompt,
+                sampling=request.sampling,
+                seed=secrets.randbelow(_SEED_LIMIT) if seed is None else seed,
+                arrived=arrived,
+                deadline=arrived + timeout_seconds,
+                stop=request.stop,
+                ignore_eos=request.ignore_eos,
+                grammar=grammar,
+                logprobs=request.logprobs,
+            )
+            async for event in place.run(prepared):
+                yield event
+        finally:
+            place.release()
+
+    async def count_tokens(self, input: Chat | str) -> int:  # noqa: A002 - the contract's own word
+        """Prompt tokens of the whole input, uncut. Raises InferenceError."""
+        return await asyncio.to_thread(self._model.prompts.count, input)
+
+
+def _check_token_ids(request: GenerateRequest, vocabulary_size: int) -> None:
+    violations = [
+        (f"sampling.logit_bias[{index}].token_id", f"is {token}; the model's vocabulary has {vocabulary_size:,} tokens")
+        for index, (token, _) in enumerate(request.sampling.logit_bias)
+        if token >= vocabulary_size
+    ]
+    if violations:
+        raise InvalidRequest(violations)

@@ -1,0 +1,139 @@
+"""The composition root: settings in, a running service out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+
+from groundwire.inference.v1 import inference_pb2_grpc
+from groundwire_rpc.server import RpcServer, serve_until_stopped
+from inference_service.adapters.grammar import GrammarGate
+from inference_service.adapters.host import free_memory_bytes, usable_cores
+from inference_service.adapters.llama import LlamaModel, LlamaRunner
+from inference_service.adapters.model_files import ModelFile, resolve_model
+from inference_service.adapters.tokenizer import GgufTokenizer
+from inference_service.adapters.worker import EngineWorker
+from inference_service.config import InferenceConfig
+from inference_service.core.chat_formats import ChatFormat, detect_chat_format
+from inference_service.core.engine import Engine
+from inference_service.core.errors import EngineUnavailable
+from inference_service.core.generation import Generation, LoadedModel
+from inference_service.core.pacing import StepPacer
+from inference_service.core.prompt import GROUNDING_INSTRUCTIONS, PromptBuilder
+from inference_service.core.scheduler import Scheduler
+from inference_service.core.sizing import default_kv_cells
+from inference_service.core.types import ModelInfo
+from inference_service.servicer import SERVICE_NAME, InferenceServicer
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH_TOKENS = 512
+"""Tokens in one forward pass at most: llama.cpp's own default for a physical batch."""
+
+
+async def serve(config: InferenceConfig) -> None:
+    """Serve until a signal. Raises ModelError, AddressInUse, or EngineUnavailable where the engine broke."""
+    generation = Generation(clock=time.monotonic)
+    server = RpcServer(config.inference_listen, [SERVICE_NAME])
+    servicer = InferenceServicer(generation, default_timeout_seconds=config.inference_timeout_seconds)
+    inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server.grpc_server)
+    async with AsyncExitStack() as resources:
+        failed = asyncio.Event()
+
+        async def load() -> None:
+            generation.attach(await _open_model(config, resources, failed))
+
+        await serve_until_stopped(
+            "inference", server, grace_seconds=config.shutdown_grace_seconds, work=load, failed=failed
+        )
+    if failed.is_set():
+        raise EngineUnavailable("The engine failed; the log has the reason. Start the service again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """What loading a file yields, in the order of its dependence."""
+
+    model: LlamaModel
+    runner: LlamaRunner
+    tokenizer: GgufTokenizer
+    chat_format: ChatFormat
+    kv_cells: int
+
+
+async def _open_model(config: InferenceConfig, resources: AsyncExitStack, failed: asyncio.Event) -> LoadedModel:
+    started = time.monotonic()
+    file = resolve_model(config.model, config.models_dir)
+    log.info("loading model", model=file.name)
+    weights = await asyncio.to_thread(_load_weights, config, file)
+    resources.callback(weights.model.close)
+    resources.callback(weights.runner.free)
+    shape = weights.model.shape
+    info = ModelInfo(
+        name=file.name,
+        architecture=shape.architecture,
+        chat_family=weights.chat_format.family,
+        parameter_count=shape.parameter_count,
+        file_bytes=shape.tensor_bytes,
+        context_length=min(weights.kv_cells, shape.training_context_length),
+        training_context_length=shape.training_context_length,
+        vocabulary_size=shape.vocabulary_size,
+        quantization=shape.quantization,
+    )
+    engine = Engine(
+        weights.runner,
+        Scheduler(slots=config.inference_slots, kv_cells=weights.kv_cells),
+        StepPacer(target_seconds=config.inference_step_seconds, max_step_tokens=MAX_BATCH_TOKENS),
+        queue_capacity=config.inference_queue,
+        clock=time.monotonic,
+    )
+    worker = EngineWorker(
+        engine,
+        capacity=config.inference_slots + config.inference_queue,
+        strip_leading_space=weights.tokenizer.adds_space_prefix,
+        on_failure=failed.set,
+    )
+    resources.push_async_callback(worker.close)
+    grammars = GrammarGate(file.path)
+    resources.push_async_callback(grammars.close)
+    prompts = PromptBuilder(
+        weights.tokenizer,
+        weights.chat_format,
+        context_length=info.context_length,
+        system_text=file.system_text or GROUNDING_INSTRUCTIONS,
+    )
+    log.info("model loaded", model=info.name, kv_cells=weights.kv_cells, seconds=round(time.monotonic() - started, 2))
+    return LoadedModel(info, prompts, grammars, worker)
+
+
+def _load_weights(config: InferenceConfig, file: ModelFile) -> _Weights:
+    # The tokenizer first: it refuses a file of an unknown chat family before gigabytes are read.
+    tokenizer = GgufTokenizer.load(file.path)
+    chat_format = detect_chat_format(
+        tokenizer.template, tokenizer.architecture, tokenizer.control_id, tokenizer.bos_id, tokenizer.encode
+    )
+    model = LlamaModel(file.path, gpu_layers=config.inference_gpu_layers)
+    try:
+        shape = model.shape
+        kv_cells = config.inference_context or default_kv_cells(
+            # The weights are mapped, not read: what is free now must still take them in.
+            free_bytes=free_memory_bytes() - shape.tensor_bytes,
+            bytes_per_cell=shape.kv_bytes_per_cell,
+            slots=config.inference_slots,
+            training_context_length=shape.training_context_length,
+        )
+        runner = LlamaRunner(
+            model,
+            slots=config.inference_slots,
+            kv_cells=kv_cells,
+            max_batch_tokens=MAX_BATCH_TOKENS,
+            threads=config.inference_threads or usable_cores(),
+        )
+    except BaseException:
+        model.close()
+        raise
+    return _Weights(model, runner, tokenizer, chat_format, kv_cells)

@@ -1,0 +1,120 @@
+"""The RPCs: decode, call, encode; and the one table from domain errors to statuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from groundwire.inference.v1 import inference_pb2 as pb
+from groundwire.inference.v1 import inference_pb2_grpc
+from groundwire_rpc.calls import serving_call
+from groundwire_rpc.metadata import remaining_seconds
+from groundwire_rpc.status import FieldViolation, RichStatus, invalid_fields
+from groundwire_rpc.version import version
+from inference_service import wire
+from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest, PromptTooLong, QueueFull
+from inference_service.core.generation import Generation
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+
+def error_status(error: Exception) -> RichStatus | None:
+    """The status that a domain error becomes. None: not one of this service's errors."""
+    match error:
+        case PromptTooLong():
+            status = invalid_fields([FieldViolation(*violation) for violation in error.violations])
+            counts = {
+                "prompt_tokens": str(error.prompt_tokens),
+                "max_tokens": str(error.max_tokens),
+                "context_length": str(error.context_length),
+            }
+            return RichStatus(
+                status.code, status.message, "PROMPT_TOO_LONG", counts, field_violations=status.field_violations
+            )
+        case InvalidRequest():
+            return invalid_fields([FieldViolation(*violation) for violation in error.violations])
+        case QueueFull():
+            return RichStatus(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                str(error),
+                "QUEUE_FULL",
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        case DeadlinePassed():
+            return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(error), "DEADLINE_PASSED")
+        case EngineUnavailable():
+            return RichStatus(grpc.StatusCode.UNAVAILABLE, str(error), "ENGINE_UNAVAILABLE")
+    return None
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """groundwire.inference.v1.InferenceService."""
+
+    def __init__(self, generation: Generation, *, default_timeout_seconds: float) -> None:
+        """The timeout holds for callers that set no deadline."""
+        self._generation = generation
+        self._default_timeout_seconds = default_timeout_seconds
+
+    async def Generate(
+        self, request: pb.GenerateRequest, context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse]
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        """Stream one answer."""
+        async with (
+            serving_call("Generate", context, error_status),
+            aclosing(self._events(request, context)) as events,
+        ):
+            async for message in events:
+                yield message
+
+    async def Complete(
+        self, request: pb.CompleteRequest, context: grpc.aio.ServicerContext[pb.CompleteRequest, pb.CompleteResponse]
+    ) -> pb.CompleteResponse:
+        """Gather one answer."""
+        response = pb.CompleteResponse()
+        async with serving_call("Complete", context, error_status):
+            async for message in self._events(request.generate, context, prefix="generate."):
+                wire.gather(response, message)
+        return response
+
+    async def CountTokens(
+        self,
+        request: pb.CountTokensRequest,
+        context: grpc.aio.ServicerContext[pb.CountTokensRequest, pb.CountTokensResponse],
+    ) -> pb.CountTokensResponse:
+        """Count prompt tokens."""
+        response = pb.CountTokensResponse()
+        async with serving_call("CountTokens", context, error_status):
+            response.token_count = await self._generation.count_tokens(wire.count_input(request))
+            response.context_length = self._generation.info.context_length
+        return response
+
+    async def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[pb.GetModelRequest, pb.GetModelResponse]
+    ) -> pb.GetModelResponse:
+        """Describe the loaded model."""
+        async with serving_call("GetModel", context, error_status):
+            return wire.model_response(self._generation.info)
+
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: grpc.aio.ServicerContext[pb.GetStatusRequest, pb.GetStatusResponse]
+    ) -> pb.GetStatusResponse:
+        """Tell how busy the engine is."""
+        async with serving_call("GetStatus", context, error_status):
+            generation = self._generation
+            return wire.status_response(generation.status, model=generation.info.name, version=version())
+
+    async def _events(
+        self,
+        request: pb.GenerateRequest,
+        context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse]
+        | grpc.aio.ServicerContext[pb.CompleteRequest, pb.CompleteResponse],
+        prefix: str = "",
+    ) -> AsyncGenerator[pb.GenerateResponse]:
+        model = self._generation.info.name
+        timeout_seconds = remaining_seconds(context, self._default_timeout_seconds)
+        generated = self._generation.generate(wire.generate_request(request, prefix), timeout_seconds=timeout_seconds)
+        async with aclosing(generated) as events:
+            async for event in events:
+                yield wire.event(event, model)
