@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from search_service.core.types import Provider, ProviderStatus, SearchPage, SearchQuery
@@ -22,3 +23,16 @@ class SearchProvider(Protocol):
 
     async def close(self) -> None:
         """Give back what it holds."""
+
+
+class Clock(Protocol):
+    """Time, so that tests need not wait for it."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+
+    def now(self) -> datetime:
+        """The time of day, timezone-aware."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let this many seconds pass."""

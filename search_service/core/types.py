@@ -20,7 +20,7 @@ class Vertical(Enum):
     WEB = "web"
     NEWS = "news"
     LOCAL = "local"
-    """A passage of a local document; only in results."""
+    """A passage of a local document. Only the local provider has them."""
 
 
 class SafeSearch(Enum):
@@ -67,7 +67,7 @@ class SearchQuery:
     safe_search: SafeSearch = SafeSearch.MODERATE
     freshness: FreshnessPreset | DateRange | None = None
     verticals: tuple[Vertical, ...] = (Vertical.WEB,)
-    """Web and news, each at most once, in this order."""
+    """The kinds wanted, each at most once, in the order of the enum. The local provider takes any."""
     extra_snippets: bool = True
     goggles: tuple[str, ...] = ()
 
@@ -113,6 +113,16 @@ class SearchPage:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """A provider's page, and how this call came by it."""
+
+    page: SearchPage
+    from_cache: bool
+    """True where this call did not ask the provider: the cache had the page, or it was already on its way."""
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """What a provider's plan leaves for one window of time."""
 
@@ -132,3 +142,12 @@ class ProviderStatus:
     detail: str = ""
     """A sentence: why it is not available, or what it holds. Never a secret."""
     quotas: tuple[Quota, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """The state of the search service."""
+
+    default_provider: Provider
+    providers: tuple[ProviderStatus, ...]
+    cached_queries: int
