@@ -18,6 +18,9 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.http2.max_pings_without_data", 0),
     # The services retry by their own rules, before the first delta only.
     ("grpc.enable_retries", 0),
+    # How long one attempt to connect may take (gRPC's own value is 20 s): a host that accepts and says nothing is
+    # told from one that answers late.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.primary_user_agent", "groundwire"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Self
 
@@ -67,8 +68,9 @@ class RpcServer:
         """Listen, not yet serving. Returns the bound HOST:PORT. Raises AddressInUse."""
         await self.set_serving(False)
         try:
+            _try_to_listen(self._listen)  # gRPC would write a line of its own to standard error
             port = self.grpc_server.add_insecure_port(self._listen)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             port = 0
         if port == 0:
             raise AddressInUse(self._listen)
@@ -87,6 +89,14 @@ class RpcServer:
         if grace_seconds > 0:
             await asyncio.sleep(SETTLE_SECONDS)
         await self.grpc_server.stop(grace_seconds)
+
+
+def _try_to_listen(address: str) -> None:
+    """Raise OSError where nothing can listen on the address."""
+    host, _, port = address.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, bindable = found[0]
+    socket.create_server(bindable[:2], family=family).close()
 
 
 class StopSignal:

@@ -35,7 +35,11 @@ def load_settings(settings_type: type[S], *, env_file: Path | None = Path(".env"
     try:
         return settings_type(_env_file=env_file)
     except ValidationError as error:
-        problems = [f"  {_variable(settings_type, e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
+        # pydantic puts "Value error, " before the words of this project's own checks.
+        problems = [
+            f"  {_variable(settings_type, e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False)
+        ]
         raise SettingsError("Some settings are not valid:\n" + "\n".join(problems)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {env_file} cannot be read: {error}") from None

@@ -22,7 +22,8 @@ class InferenceConfig(Settings):
     inference_slots: Annotated[int, Field(ge=1, le=256)] = 8
     """Sequences that may run at once: 1 to 256, llama.cpp's own limit."""
     inference_context: Annotated[int, Field(ge=256, le=2**26)] | None = None
-    """KV cells in all, that is tokens of all running sequences together: 256 to 67,108,864. Default: sized from memory."""
+    """KV cells in all, that is tokens of all running sequences together: 256 to 67,108,864. Default: sized from
+    memory."""
     inference_queue: Annotated[int, Field(ge=0, le=10_000)] = 64
     """Requests that may wait for a slot; further ones are refused at once."""
     inference_threads: Annotated[int, Field(ge=1, le=512)] | None = None

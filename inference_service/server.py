@@ -23,7 +23,8 @@ from inference_service.core.engine import Engine
 from inference_service.core.errors import EngineUnavailable
 from inference_service.core.generation import Generation, LoadedModel
 from inference_service.core.pacing import StepPacer
-from inference_service.core.prompt import GROUNDING_INSTRUCTIONS, PromptBuilder
+from inference_service.core.prompt import PromptBuilder
+from inference_service.core.rendering import GROUNDING_INSTRUCTIONS
 from inference_service.core.scheduler import Scheduler
 from inference_service.core.sizing import default_kv_cells
 from inference_service.core.types import ModelInfo
@@ -45,7 +46,7 @@ async def serve(config: InferenceConfig) -> None:
         failed = asyncio.Event()
 
         async def load() -> None:
-            generation.attach(await _open_model(config, resources, failed))
+            generation.attach(await open_model(config, resources, failed))
 
         await serve_until_stopped(
             "inference", server, grace_seconds=config.shutdown_grace_seconds, work=load, failed=failed
@@ -65,7 +66,11 @@ class _Weights:
     kv_cells: int
 
 
-async def _open_model(config: InferenceConfig, resources: AsyncExitStack, failed: asyncio.Event) -> LoadedModel:
+async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed: asyncio.Event) -> LoadedModel:
+    """Load the model and start its engine; `resources` gives back all of it. Sets `failed` if the engine breaks later.
+
+    Raises ModelError.
+    """
     started = time.monotonic()
     file = resolve_model(config.model, config.models_dir)
     log.info("loading model", model=file.name)

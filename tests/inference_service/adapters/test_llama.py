@@ -239,6 +239,6 @@ def test_a_context_that_memory_cannot_hold_says_what_to_set():
     model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
     try:
         with pytest.raises(ModelError, match="GROUNDWIRE_INFERENCE_CONTEXT"):
-            LlamaRunner(model, slots=1, kv_cells=2**26, max_batch_tokens=512, threads=1)
+            LlamaRunner(model, slots=1, kv_cells=2**25, max_batch_tokens=512, threads=1)
     finally:
         model.close()
