@@ -1,0 +1,139 @@
+"""Asks every service how it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import grpc
+
+from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from groundwire.inference.v1 import inference_pb2, inference_pb2_grpc
+from groundwire.search.v1 import search_pb2, search_pb2_grpc
+from groundwire_cli.health import reports_serving
+from groundwire_cli.services import GATEWAY, INFERENCE, SEARCH, Service
+from groundwire_cli.terminal_text import printable_line
+from groundwire_rpc.channels import open_channel
+from groundwire_rpc.status import from_rpc_error
+
+TIMEOUT_SECONDS: Final = 5.0
+"""For each call. The gateway's answer includes its own checks of the services behind it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """One service."""
+
+    service: Service
+    """Which one."""
+    target: str
+    """Where it was looked for."""
+    state: str
+    """serving, not serving, or unreachable."""
+    problem: str = ""
+    """What is wrong and how to mend it. Empty where nothing is."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it answered that it serves."""
+        return self.state == "serving"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All services, and what those told that could be asked."""
+
+    gateway: ServiceReport
+    """The gateway's health."""
+    search: ServiceReport
+    """The search service's health."""
+    inference: ServiceReport
+    """The inference service's health."""
+    gateway_status: gateway_pb2.GetStatusResponse | None
+    """None where it did not answer."""
+    search_status: search_pb2.GetStatusResponse | None
+    """None where it did not answer."""
+    inference_status: inference_pb2.GetStatusResponse | None
+    """None where it did not answer."""
+    model: inference_pb2.GetModelResponse | None
+    """None where the inference service did not answer."""
+
+    @property
+    def services(self) -> tuple[ServiceReport, ServiceReport, ServiceReport]:
+        """The three in the order that they are shown."""
+        return self.gateway, self.search, self.inference
+
+    @property
+    def all_serve(self) -> bool:
+        """Whether every service serves and the gateway reaches those behind it."""
+        behind = self.gateway_status.backends if self.gateway_status else ()
+        return all(service.serving for service in self.services) and all(
+            backend.state == gateway_pb2.BACKEND_STATE_SERVING for backend in behind
+        )
+
+
+async def gather_report(targets: dict[str, str]) -> Report:
+    """Ask all of them at once. `targets` by the service's name."""
+    async with (
+        open_channel(targets["gateway"]) as to_gateway,
+        open_channel(targets["search"]) as to_search,
+        open_channel(targets["inference"]) as to_inference,
+    ):
+        gateway_stub = gateway_pb2_grpc.AnswerServiceStub(to_gateway)
+        search_stub = search_pb2_grpc.SearchServiceStub(to_search)
+        inference_stub = inference_pb2_grpc.InferenceServiceStub(to_inference)
+        async with asyncio.TaskGroup() as group:
+            ask = group.create_task
+            gateway = ask(_health(GATEWAY, targets["gateway"], to_gateway))
+            search = ask(_health(SEARCH, targets["search"], to_search))
+            inference = ask(_health(INFERENCE, targets["inference"], to_inference))
+            gateway_status = ask(
+                _or_none(gateway_stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
+            )
+            search_status = ask(_or_none(search_stub.GetStatus(search_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
+            inference_status = ask(
+                _or_none(inference_stub.GetStatus(inference_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
+            )
+            model = ask(_or_none(inference_stub.GetModel(inference_pb2.GetModelRequest(), timeout=TIMEOUT_SECONDS)))
+    return Report(
+        gateway=gateway.result(),
+        search=search.result(),
+        inference=inference.result(),
+        gateway_status=gateway_status.result(),
+        search_status=search_status.result(),
+        inference_status=inference_status.result(),
+        model=model.result(),
+    )
+
+
+async def _or_none(call: Awaitable[T]) -> T | None:
+    try:
+        return await call
+    except grpc.aio.AioRpcError:
+        return None
+
+
+async def _health(service: Service, target: str, channel: grpc.aio.Channel) -> ServiceReport:
+    try:
+        serving = await reports_serving(channel, service.rpc_service, timeout_seconds=TIMEOUT_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        return ServiceReport(service, target, "unreachable", _why_unreachable(service, error))
+    if serving:
+        return ServiceReport(service, target, "serving")
+    return ServiceReport(
+        service, target, "not serving", "It is starting, loading its model, or stopping. Its log says which."
+    )
+
+
+def _why_unreachable(service: Service, error: grpc.aio.AioRpcError) -> str:
+    status = from_rpc_error(error)
+    if status.code is grpc.StatusCode.NOT_FOUND:
+        return f"What answers there is not the {service.name} service."
+    advice = f"Start it with `groundwire serve {service.name}`, or everything with `groundwire up`."
+    if status.code is grpc.StatusCode.UNAVAILABLE and "refused" in status.message.lower():
+        return f"Nothing listens there. {advice}"
+    return f"{printable_line(status.message) or status.code.name}. {advice}"
