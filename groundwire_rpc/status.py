@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -143,7 +144,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> RichStatus:
         status = replace(status, retry_after_seconds=pushback)
     try:
         wire = rpc_status.from_call(error)  # type: ignore[arg-type]  # AioRpcError has the methods it calls
-    except ValueError:  # the details contradict the status: trust the status
+    except (ValueError, DecodeError):  # the details contradict the status, or are no details: trust the status
         return status
     if wire is None:
         return status
