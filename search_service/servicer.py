@@ -23,7 +23,7 @@ from search_service.core.errors import (
 from search_service.core.search import Searcher
 from search_service.wire import decode_search, encode_answer, encode_status
 
-REPLY_RESERVE_SECONDS: Final = 0.05
+REPLY_RESERVE_SECONDS: Final = 0.1
 """Kept back from the caller's deadline, so that the error that says what was slow still arrives."""
 
 PROVIDER_NOT_SET_UP: Final = "PROVIDER_NOT_SET_UP"

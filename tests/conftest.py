@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure; pytest-timeout bounds each test.
+hypothesis.settings.register_profile("groundwire", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("groundwire")
 
 
 @pytest.fixture(autouse=True)

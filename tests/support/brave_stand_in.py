@@ -276,7 +276,7 @@ class BraveStandIn:
             case Fault.HUGE:
                 return Reply(body=b'"' + b"x" * 6_000_000 + b'"', encode=False)
             case Fault.BOMB:
-                return Reply(body=b'"' + b"x" * 200_000_000 + b'"')
+                return Reply(body=b'"' + b"x" * 50_000_000 + b'"')
             case Fault.REDIRECT_HOST:
                 return Reply(302, headers={"Location": self.redirect_to})
             case Fault.REDIRECT_SAME:

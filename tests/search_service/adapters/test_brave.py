@@ -156,7 +156,7 @@ async def test_a_rate_limit_beyond_the_deadline_is_told_at_once(brave: BraveStan
     began = time.monotonic()
     with pytest.raises(RateLimited) as caught:
         await ask(provider, "fault:rate-limited", timeout_seconds=0.8)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.75
     assert 0 < caught.value.retry_after_seconds <= 1.1
     assert len(brave.requests) == 1
 
@@ -225,8 +225,7 @@ async def test_too_slow(provider: BraveProvider, fault: Fault) -> None:
     began = time.monotonic()
     with pytest.raises(SearchTimeout):
         await ask(provider, f"fault:{fault}", timeout_seconds=0.3)
-    assert time.monotonic() - began < 1.0
-    assert READ_TIMEOUT_SECONDS > 0.3
+    assert time.monotonic() - began < READ_TIMEOUT_SECONDS / 2
 
 
 async def test_nobody_there() -> None:
