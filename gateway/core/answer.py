@@ -1,0 +1,197 @@
+"""One question, from its arrival to the last event of its answer.
+
+The order of events, whatever happens: Progress*, Sources, then, where anything was found, Context once, Progress*, and
+TextDelta* with each Citation behind the delta that completes its marker; Finished is the last.
+A failure raises instead, at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from gateway.core.citations import CitationParser
+from gateway.core.errors import BackendExhausted, BackendFailed, BackendUnavailable, DeadlinePassed
+from gateway.core.events import (
+    AnswerEvent,
+    Context,
+    Finished,
+    GenerationEvent,
+    GenerationFinished,
+    Outcome,
+    Progress,
+    Sources,
+    Stage,
+    TextDelta,
+)
+from gateway.core.ports import AnswerGenerator, Clock, SourceFinder
+from gateway.core.prompt import build_prompt, says_not_in_sources
+from gateway.core.query import derive_query
+from gateway.core.sources import from_given, from_results
+from gateway.core.types import RESULTS_FETCHED, Call, Prompt, Question, SourceQuery
+
+RETRY_PAUSE_SECONDS: Final = 0.25
+"""Before the second attempt where the inference service did not say when: time to take a connection up again."""
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits for some seconds."""
+
+
+class Answerer:
+    """Answers questions: search, documents, generation, citations. Holds nothing between questions but a count."""
+
+    def __init__(
+        self,
+        finder: SourceFinder,
+        generator: AnswerGenerator,
+        *,
+        clock: Clock,
+        max_search_seconds: float,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """`max_search_seconds` is the most of a question's time that its search may take."""
+        self._finder = finder
+        self._generator = generator
+        self._clock = clock
+        self._max_search_seconds = max_search_seconds
+        self._sleep = sleep
+        self._running = 0
+
+    @property
+    def running(self) -> int:
+        """Questions being answered now."""
+        return self._running
+
+    async def answer(self, question: Question, call: Call) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of one answer. Raises AnswerError. Close the generator to give up; that stops what it started."""
+        self._running += 1
+        try:
+            arrived = self._clock()
+            if question.given_sources:
+                sources = Sources(from_given(question.given_sources))
+                search_seconds = None
+            else:
+                yield Progress(Stage.SEARCHING)
+                sources = await self._search(question, call)
+                search_seconds = self._clock() - arrived
+            yield sources
+            record = _Record(sources, arrived, search_seconds)
+            if sources.sources:
+                prompt = build_prompt(question, sources.sources)
+                async with aclosing(self._generate(prompt, call)) as events:
+                    async for event in events:
+                        for news in record.take(event, self._clock):
+                            yield news
+            yield record.finished(self._clock())
+        finally:
+            self._running -= 1
+
+    async def _search(self, question: Question, call: Call) -> Sources:
+        query = derive_query(question.text, question.history)
+        found = await self._finder.find(
+            SourceQuery(query, RESULTS_FETCHED, question.search),
+            timeout_seconds=min(self._remaining(call), self._max_search_seconds),
+            metadata=call.metadata,
+        )
+        return Sources(
+            sources=from_results(found.results, question.max_sources),
+            query=query,
+            altered_query=found.altered_query,
+            provider=found.provider,
+            from_cache=found.from_cache,
+        )
+
+    async def _generate(self, prompt: Prompt, call: Call) -> AsyncGenerator[GenerationEvent, None]:
+        """The model's events. A refusal or an outage before the first delta is tried once more."""
+        told: Context | None = None
+        writing = False
+        first_failure: BackendFailed | None = None
+        while True:
+            try:
+                async with aclosing(self._attempt(prompt, call)) as events:
+                    async for event in events:
+                        writing = writing or isinstance(event, TextDelta)
+                        if isinstance(event, Context):
+                            if told is None:
+                                told = event
+                            elif event == told:
+                                continue
+                            elif first_failure is not None:  # what was told of the sources would be true no more
+                                raise first_failure
+                        yield event
+                return
+            except (BackendExhausted, BackendUnavailable) as error:
+                if writing or first_failure is not None:
+                    raise
+                first_failure = error
+            await self._pause(first_failure, call)
+
+    def _attempt(self, prompt: Prompt, call: Call) -> AsyncGenerator[GenerationEvent, None]:
+        return self._generator.generate(prompt, timeout_seconds=self._remaining(call), metadata=call.metadata)
+
+    async def _pause(self, failure: BackendFailed, call: Call) -> None:
+        """Wait as long as the service asked for. Where that is past the deadline its refusal is the answer, at once."""
+        pause = RETRY_PAUSE_SECONDS if failure.retry_after_seconds is None else failure.retry_after_seconds
+        if pause >= call.deadline - self._clock():
+            raise failure
+        await self._sleep(pause)
+
+    def _remaining(self, call: Call) -> float:
+        remaining = call.deadline - self._clock()
+        if remaining <= 0:
+            raise DeadlinePassed
+        return remaining
+
+
+class _Record:
+    """What is remembered of an answer while it streams, to sum it up."""
+
+    def __init__(self, sources: Sources, arrived: float, search_seconds: float | None) -> None:
+        self._sources = sources
+        self._arrived = arrived
+        self._search_seconds = search_seconds
+        self._citations = CitationParser(())
+        self._text: list[str] = []
+        self._model = ""
+        self._first_delta: float | None = None
+        self._generation: GenerationFinished | None = None
+
+    def take(self, event: GenerationEvent, clock: Clock) -> Sequence[AnswerEvent]:
+        """The events to tell for one event of the model."""
+        match event:
+            case Context():
+                self._citations = CitationParser(event.used)
+                self._model = event.model
+                return (event,)
+            case TextDelta():
+                if self._first_delta is None:
+                    self._first_delta = clock()
+                self._text.append(event.text)
+                return (event, *self._citations.feed(event.text))
+            case GenerationFinished():
+                self._generation = event
+                return self._citations.finish()
+            case Progress():
+                return (event,)
+
+    def finished(self, now: float) -> Finished:
+        """The last event."""
+        return Finished(
+            outcome=self._outcome(),
+            provider=self._sources.provider,
+            total_seconds=now - self._arrived,
+            search_seconds=self._search_seconds,
+            time_to_first_token_seconds=None if self._first_delta is None else self._first_delta - self._arrived,
+            model=self._model,
+            generation=self._generation,
+            citations=self._citations.counts,
+        )
+
+    def _outcome(self) -> Outcome:
+        if not self._sources.sources:
+            return Outcome.NO_RESULTS
+        if self._citations.counts.resolved:
+            return Outcome.ANSWERED
+        return Outcome.NOT_IN_SOURCES if says_not_in_sources("".join(self._text)) else Outcome.UNCITED

@@ -1,0 +1,82 @@
+"""What can go wrong with an answer.
+
+AnswerError
+├── DeadlinePassed          the time for the answer is over
+└── BackendFailed           a service behind the gateway failed; names it
+    ├── RequestRefused      it does not take the request; names the fields, as the caller knows them
+    ├── BackendNotSetUp     an operator must mend a setting of it
+    ├── BackendExhausted    it is too busy or out of quota; may say when to try again
+    ├── BackendUnavailable  it cannot be reached, or failed
+    ├── BackendTooSlow      it did not answer in time
+    └── BackendBroken       anything else that it should not have answered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class AnswerError(Exception):
+    """A question could not be answered. The message is for a person and holds no secret."""
+
+
+class DeadlinePassed(AnswerError):
+    """The time for the answer is over: the caller's deadline, or the default where it set none."""
+
+    def __init__(self) -> None:
+        super().__init__("The deadline passed before the answer was whole.")
+
+
+class BackendFailed(AnswerError):
+    """A service behind the gateway failed."""
+
+    def __init__(
+        self,
+        service: str,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_seconds: float | None = None,
+        violations: Sequence[tuple[str, str]] = (),
+        exhausted_quotas: Sequence[tuple[str, str]] = (),
+        code_name: str = "",
+    ) -> None:
+        """`service` is search or inference.
+
+        `reason` and `metadata` are what programs can switch on, as that service gave them; `violations` are (field of
+        the question, what is wrong with it); `exhausted_quotas` are (what it belongs to, what was exceeded);
+        `code_name` is the canonical name of its status where the kind of error does not tell it.
+        """
+        self.service = service
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.retry_after_seconds = retry_after_seconds
+        self.violations = tuple(violations)
+        self.exhausted_quotas = tuple(exhausted_quotas)
+        self.code_name = code_name
+        super().__init__(message)
+
+
+class RequestRefused(BackendFailed):
+    """The service does not take the request."""
+
+
+class BackendNotSetUp(BackendFailed):
+    """An operator must mend a setting of the service; the caller did nothing wrong."""
+
+
+class BackendExhausted(BackendFailed):
+    """The service is too busy or out of quota. Nothing was started."""
+
+
+class BackendUnavailable(BackendFailed):
+    """The service cannot be reached, or failed."""
+
+
+class BackendTooSlow(BackendFailed):
+    """The service did not answer in time."""
+
+
+class BackendBroken(BackendFailed):
+    """The service answered what it never should."""

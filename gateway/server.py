@@ -1,0 +1,51 @@
+"""The composition root: channels, adapters, core and servicer put together."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+
+from gateway.adapters.backends import Backend
+from gateway.adapters.health_probe import HealthProbe
+from gateway.adapters.inference_client import GRPC_SERVICE as INFERENCE_SERVICE
+from gateway.adapters.inference_client import INFERENCE, InferenceClient
+from gateway.adapters.search_client import GRPC_SERVICE as SEARCH_SERVICE
+from gateway.adapters.search_client import SEARCH, SearchClient
+from gateway.config import GatewayConfig
+from gateway.core.answer import Answerer
+from gateway.servicer import SERVICE_NAME, AnswerServicer
+from groundwire.gateway.v1 import gateway_pb2_grpc
+from groundwire_rpc.channels import open_channel
+from groundwire_rpc.server import RpcServer, serve_until_stopped
+
+
+def build_server(config: GatewayConfig, resources: AsyncExitStack) -> RpcServer:
+    """The gateway, not yet listening. Its channels are closed with `resources`; they connect when first used."""
+    search = Backend(SEARCH, config.search_target, SEARCH_SERVICE)
+    inference = Backend(INFERENCE, config.inference_target, INFERENCE_SERVICE)
+    search_channel = open_channel(search.target)
+    resources.push_async_callback(search_channel.close)
+    inference_channel = open_channel(inference.target)
+    resources.push_async_callback(inference_channel.close)
+    answerer = Answerer(
+        SearchClient(search_channel, search),
+        InferenceClient(inference_channel, inference),
+        clock=time.monotonic,
+        max_search_seconds=config.gateway_search_timeout_seconds,
+    )
+    servicer = AnswerServicer(
+        answerer,
+        [HealthProbe(search_channel, search), HealthProbe(inference_channel, inference)],
+        default_timeout_seconds=config.ask_timeout_seconds,
+        max_request_bytes=config.gateway_max_request_bytes,
+    )
+    server = RpcServer(config.gateway_listen, [SERVICE_NAME])
+    gateway_pb2_grpc.add_AnswerServiceServicer_to_server(servicer, server.grpc_server)
+    return server
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AddressInUse."""
+    async with AsyncExitStack() as resources:
+        server = build_server(config, resources)
+        await serve_until_stopped("gateway", server, grace_seconds=config.shutdown_grace_seconds)

@@ -1,0 +1,120 @@
+"""The gateway's RPCs: decode, call, encode; and the one table from its errors to statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import grpc
+
+from gateway.core.answer import Answerer
+from gateway.core.errors import (
+    BackendBroken,
+    BackendExhausted,
+    BackendFailed,
+    BackendNotSetUp,
+    BackendTooSlow,
+    BackendUnavailable,
+    DeadlinePassed,
+    RequestRefused,
+)
+from gateway.core.events import AnswerEvent
+from gateway.core.ports import BackendProbe
+from gateway.core.types import Call, Question
+from gateway.wire import encode_event, encode_status, gather
+from gateway.wire_request import decode_answer_request, decode_question
+from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from groundwire_rpc.calls import serving_call
+from groundwire_rpc.metadata import CallMetadata, remaining_seconds
+from groundwire_rpc.server import Context
+from groundwire_rpc.status import FieldViolation, QuotaViolation, RichStatus
+from groundwire_rpc.version import version
+
+SERVICE_NAME: Final = gateway_pb2.DESCRIPTOR.services_by_name["AnswerService"].full_name
+
+PROBE_SECONDS: Final = 2.0
+"""How long GetStatus waits for each service behind the gateway."""
+
+_CODES: Final[dict[type[BackendFailed], grpc.StatusCode]] = {
+    RequestRefused: grpc.StatusCode.INVALID_ARGUMENT,
+    BackendNotSetUp: grpc.StatusCode.FAILED_PRECONDITION,
+    BackendExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
+    BackendTooSlow: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+def error_status(error: Exception, *, prefix: str = "") -> RichStatus | None:
+    """The status of one of the gateway's errors; `prefix` stands before each field's name. None: not one of them."""
+    if isinstance(error, (DeadlinePassed, TimeoutError)):
+        return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(DeadlinePassed()), reason="DEADLINE_EXCEEDED")
+    if not isinstance(error, BackendFailed):
+        return None
+    code = grpc.StatusCode[error.code_name] if isinstance(error, BackendBroken) else _CODES[type(error)]
+    return RichStatus(
+        code,
+        str(error),
+        reason=error.reason or code.name,
+        metadata={**error.metadata, "service": error.service},
+        field_violations=[FieldViolation(prefix + field, description) for field, description in error.violations],
+        quota_violations=[QuotaViolation(subject, description) for subject, description in error.exhausted_quotas],
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def ask_error_status(error: Exception) -> RichStatus | None:
+    """The same, where the question is inside the field `ask`."""
+    return error_status(error, prefix="ask.")
+
+
+class AnswerServicer(gateway_pb2_grpc.AnswerServiceServicer):
+    """AnswerService on an Answerer."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        probes: Sequence[BackendProbe],
+        *,
+        default_timeout_seconds: float,
+        max_request_bytes: int,
+    ) -> None:
+        """`default_timeout_seconds` is the deadline of a question whose caller set none."""
+        self._answerer = answerer
+        self._probes = probes
+        self._default_timeout_seconds = default_timeout_seconds
+        self._max_request_bytes = max_request_bytes
+
+    # A coroutine that writes, not a generator: so all of it runs in one task, a deadline can be held over a write to a
+    # slow reader, and a cancellation arrives as one wherever the call stands.
+    async def Ask(  # type: ignore[override]  # grpc.aio takes both; the generated type knows generators only
+        self, request: gateway_pb2.AskRequest, context: Context
+    ) -> None:
+        """Stream one answer."""
+        async with serving_call("Ask", context, error_status) as metadata:
+            seconds = remaining_seconds(context, self._default_timeout_seconds)
+            question = decode_question(request, max_request_bytes=self._max_request_bytes)
+            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, metadata)) as events:
+                async for event in events:
+                    await context.write(encode_event(event))
+
+    async def Answer(self, request: gateway_pb2.AnswerRequest, context: Context) -> gateway_pb2.AnswerResponse:
+        """Answer in one message."""
+        async with serving_call("Answer", context, ask_error_status) as metadata:
+            seconds = remaining_seconds(context, self._default_timeout_seconds)
+            question = decode_answer_request(request, max_request_bytes=self._max_request_bytes)
+            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, metadata)) as events:
+                return gather([event async for event in events])
+
+    async def GetStatus(self, request: gateway_pb2.GetStatusRequest, context: Context) -> gateway_pb2.GetStatusResponse:
+        """How the services behind are, all asked at once."""
+        async with serving_call("GetStatus", context, error_status):
+            seconds = min(PROBE_SECONDS, remaining_seconds(context, PROBE_SECONDS))
+            backends = await asyncio.gather(*(probe.probe(timeout_seconds=seconds) for probe in self._probes))
+            return encode_status(version(), backends, self._answerer.running)
+
+    def _answer(self, question: Question, seconds: float, metadata: CallMetadata) -> AsyncGenerator[AnswerEvent, None]:
+        call = Call(deadline=time.monotonic() + seconds, metadata=metadata.outgoing())
+        return self._answerer.answer(question, call)
