@@ -40,7 +40,7 @@ class CodeScanner:
         self._line_is_blank = True
         self._run = ""
         """Backticks or tildes read in prose that may yet grow."""
-        self._held = ""
+        self._held: list[str] = []
         """From a run that may open code to here. Empty: prose."""
         self._opener_length = 0
         self._may_be_fence = False
@@ -105,7 +105,7 @@ class CodeScanner:
                 self._emit(run, Kind.PROSE)
                 self._line_is_blank = False
             return
-        self._held = run
+        self._held = [run]
         self._opener_length = len(run)
         self._may_be_fence = len(run) >= _FENCE_LENGTH
         self._begins_line = self._line_is_blank
@@ -114,7 +114,7 @@ class CodeScanner:
 
     def _in_held(self, character: str) -> None:
         if character == "`":
-            self._held += character
+            self._held.append(character)
             self._inner_run += 1
         elif self._inner_run == self._opener_length:
             self._close_held()
@@ -126,17 +126,17 @@ class CodeScanner:
             # A fence's first line holds no backticks behind the fence.
             self._may_be_fence = self._may_be_fence and self._inner_run == 0
             self._inner_run = 0
-            self._held += character
+            self._held.append(character)
 
     def _close_held(self) -> None:
-        held, self._held = self._held, ""
+        held, self._held = "".join(self._held), []
         self._emit(held, Kind.INLINE_CODE)
 
     def _end_held_line(self, *, at_end: bool) -> None:
         if self._inner_run == self._opener_length:
             self._close_held()
             return
-        held, self._held = self._held, ""
+        held, self._held = "".join(self._held), []
         info = held[self._opener_length :]
         is_fence = self._may_be_fence and self._inner_run == 0 and (self._begins_line or _LANGUAGE.fullmatch(info))
         if is_fence and (info or not at_end):

@@ -512,15 +512,18 @@ async def test_a_service_that_is_not_there_is_named_quickly_with_what_to_do(serv
     assert f"groundwire serve {service}" in status.message
 
 
-async def test_a_service_that_starts_between_the_attempts_answers() -> None:
+async def test_a_service_that_comes_up_late_is_used_soon() -> None:
     target = unused_target()
-    fake = FakeInference(answer_script("Vienna [1]."))
-    go_on = asyncio.Event()
-    async with wired(search=[[go_on, TWO_SOURCES]], inference_target=target) as gateway:
-        asking = asyncio.create_task(gateway.ask())
-        go_on.set()
-        async with serving(fake, listen=target):
-            events = await asking
+    async with wired(inference_target=target) as gateway:
+        assert (await gateway.refused()).code is grpc.StatusCode.UNAVAILABLE
+        async with serving(FakeInference(answer_script("Vienna [1].")), listen=target), asyncio.timeout(4):
+            # Channels try to connect again within 2 s; questions in between are refused at once.
+            while True:
+                try:
+                    events = await gateway.ask()
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.05)
     assert events[-1].finished.outcome == gateway_pb2.OUTCOME_ANSWERED
 
 
