@@ -48,6 +48,7 @@ class ServiceProcess:
 
     def start(self) -> Self:
         """Start it and wait until it says where it serves. Raises NotStarted."""
+        assert not self.is_running(), f"{self.service} is running already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", PACKAGES[self.service]],
@@ -95,6 +96,10 @@ class ServiceProcess:
         """The process id."""
         return self._running().pid
 
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def log(self) -> str:
         """What it wrote on standard error so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -109,6 +114,12 @@ class ServiceProcess:
             self.kill()
         self._close()
         return process.returncode
+
+    def restart(self) -> None:
+        """Start it again at the same address, after a SIGKILL where it still runs."""
+        if self.is_running():
+            self.kill()
+        self.start()
 
     def kill(self) -> None:
         """SIGKILL to it and to whatever it started, and wait until it is gone."""
