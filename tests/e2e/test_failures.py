@@ -7,11 +7,10 @@ import time
 from typing import TypeAlias
 
 import grpc
-import pytest
 
 from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from groundwire.gateway.v1.gateway_pb2 import AskRequest
-from tests.support.questions import ABOUT_RAIN, cited, long_answer, stream
+from tests.support.questions import ABOUT_RAIN, Streamed, cited, long_answer, stream
 from tests.support.stack import Stack
 
 Gateway: TypeAlias = "gateway_pb2_grpc.AnswerServiceAsyncStub"
@@ -29,31 +28,42 @@ async def answered(gateway: Gateway) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", ["search", "inference"])
-async def test_a_dead_back_end_is_told_and_its_return_is_noticed(stack: Stack, gateway: Gateway, name: str) -> None:
-    service = {"search": stack.search, "inference": stack.inference}[name]
-    service.kill()
+def assert_unavailable(streamed: Streamed, name: str) -> None:
+    assert streamed.failed.code is grpc.StatusCode.UNAVAILABLE
+    assert streamed.failed.metadata["service"] == name
+    assert streamed.failed.reason
+
+
+async def unreachable(gateway: Gateway) -> list[str]:
+    seen = await gateway.GetStatus(gateway_pb2.GetStatusRequest(), timeout=10)
+    assert len(seen.backends) == 2
+    return [each.name for each in seen.backends if each.state == gateway_pb2.BACKEND_STATE_UNREACHABLE]
+
+
+async def test_a_dead_search_service_is_told_and_its_return_is_noticed(stack: Stack, gateway: Gateway) -> None:
+    stack.search.kill()
     try:
-        status = (await stream(gateway, AskRequest(question=ABOUT_RAIN, bypass_cache=True))).failed
-        seen = await gateway.GetStatus(gateway_pb2.GetStatusRequest(), timeout=10)
+        streamed = await stream(gateway, AskRequest(question=ABOUT_RAIN), timeout_seconds=20)
+        missing = await unreachable(gateway)
     finally:
-        await asyncio.to_thread(service.restart)
-    assert status.code is grpc.StatusCode.UNAVAILABLE
-    assert status.metadata["service"] == name
-    assert status.reason
-    states = {backend.name: backend.state for backend in seen.backends}
-    assert states.pop(name) == gateway_pb2.BACKEND_STATE_UNREACHABLE
-    assert set(states.values()) == {gateway_pb2.BACKEND_STATE_SERVING}
+        await asyncio.to_thread(stack.search.restart)
+    assert_unavailable(streamed, "search")
+    assert "sources" not in streamed.kinds
+    assert missing == ["search"]
     assert await answered(gateway)
 
 
-async def test_a_back_end_that_dies_in_the_middle_ends_the_stream(stack: Stack, gateway: Gateway) -> None:
+async def test_a_model_that_dies_ends_the_stream_and_its_return_is_noticed(stack: Stack, gateway: Gateway) -> None:
     try:
-        streamed = await stream(gateway, long_answer(), timeout_seconds=20, at_first_delta=stack.inference.kill)
+        cut = await stream(gateway, long_answer(), timeout_seconds=20, at_first_delta=stack.inference.kill)
+        refused = await stream(gateway, AskRequest(question=ABOUT_RAIN), timeout_seconds=20)
+        missing = await unreachable(gateway)
     finally:
         await asyncio.to_thread(stack.inference.restart)
-    assert "delta" in streamed.kinds
-    status = streamed.failed
-    assert status.code is grpc.StatusCode.UNAVAILABLE
-    assert status.metadata["service"] == "inference"
+    assert "delta" in cut.kinds
+    assert_unavailable(cut, "inference")
+    assert "sources" in refused.kinds
+    assert "delta" not in refused.kinds
+    assert_unavailable(refused, "inference")
+    assert missing == ["inference"]
     assert await answered(gateway)
