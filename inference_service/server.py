@@ -99,7 +99,6 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     worker = EngineWorker(
         engine,
         capacity=config.inference_slots + config.inference_queue,
-        strip_leading_space=weights.tokenizer.adds_space_prefix,
         on_failure=failed.set,
     )
     resources.push_async_callback(worker.close)
@@ -112,7 +111,7 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
         system_text=file.system_text or GROUNDING_INSTRUCTIONS,
     )
     log.info("model loaded", model=info.name, kv_cells=weights.kv_cells, seconds=round(time.monotonic() - started, 2))
-    return LoadedModel(info, prompts, grammars, worker)
+    return LoadedModel(info, prompts, grammars, worker, weights.tokenizer.adds_space_prefix)
 
 
 def _load_weights(config: InferenceConfig, file: ModelFile) -> _Weights:

@@ -28,15 +28,12 @@ _MAX_RETRY_SECONDS = 30.0
 class EngineWorker:
     """Owns the engine's thread. All methods are for the event loop's thread."""
 
-    def __init__(
-        self, engine: Engine, *, capacity: int, strip_leading_space: bool, on_failure: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: Engine, *, capacity: int, on_failure: Callable[[], None]) -> None:
         """`capacity` requests, running and waiting together, are let in. `on_failure` is called, in the event loop, if
         the engine breaks for good; every request has then been answered with EngineUnavailable.
         """
         self._engine = engine
         self._capacity = capacity
-        self._strip_leading_space = strip_leading_space
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
@@ -81,7 +78,7 @@ class EngineWorker:
 
     def submit(self, place: _Place, request: EngineRequest) -> Sequence:
         """Send a request to the engine's thread."""
-        assembler = TextAssembler(request.stop, strip_leading_space=self._strip_leading_space)
+        assembler = TextAssembler(request.stop, strip_leading_space=request.strip_leading_space)
         sequence = Sequence(request, assembler)
         self._places[sequence] = place
         self._inbox.put(sequence)

@@ -23,6 +23,8 @@ class EngineRequest:
     ignore_eos: bool = False
     grammar: str | None = None
     logprobs: int | None = None
+    strip_leading_space: bool = False
+    """The first token's leading space is the vocabulary's own, not the answer's."""
 
 
 @dataclass(slots=True, eq=False)

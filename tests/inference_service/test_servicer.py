@@ -74,6 +74,9 @@ async def failure(call: object) -> grpc.aio.AioRpcError:
     return failed.value
 
 
+HELLO = {"tokenId": 15_043, "bias": 100}
+"""The token that spells a space and Hello."""
+
 GROUNDED = {
     "text": None,
     "chat": {
@@ -119,6 +122,13 @@ async def test_gathered_and_streamed_answers_are_the_same(service):
     assert gathered.text == streamed
     assert gathered.finished.usage.completion_tokens == len(gathered.token_ids) == 12
     assert gathered.finished.reason == pb.FINISH_REASON_MAX_TOKENS
+
+
+async def test_the_space_before_the_first_word_of_continued_text_is_kept(service):
+    answer = await service.Complete(pb.CompleteRequest(generate=request(maxTokens=3, sampling={"logitBias": [HELLO]})))
+    assert answer.text.startswith(" Hello")
+    answer = await service.Complete(pb.CompleteRequest(generate=grounded(maxTokens=3, sampling={"logitBias": [HELLO]})))
+    assert answer.text.startswith("Hello"), "in a chat it is the vocabulary's own"
 
 
 async def test_token_ids_are_continued_as_they_are(service):

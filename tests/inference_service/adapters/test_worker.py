@@ -42,7 +42,7 @@ async def working(
         queue_capacity=queue,
         clock=time.monotonic,
     )
-    worker = EngineWorker(engine, capacity=slots + queue, strip_leading_space=False, on_failure=on_failure)
+    worker = EngineWorker(engine, capacity=slots + queue, on_failure=on_failure)
     try:
         yield worker
     finally:
