@@ -28,7 +28,7 @@ DEMO_QUESTION: Final = "What does the gateway do when the search finds nothing?"
 TIMEOUT_SECONDS: Final = 120.0
 """For the answer, from the question to the end."""
 
-PULLED_MODEL: Final = "phi-3-mini-4k-instruct-q4"
+PULLED_MODEL: Final = "phi-3-mini"
 """The model that the demo recommends, by its name in models/manifest.toml."""
 
 
@@ -40,7 +40,7 @@ class LogFile:
 
     def line(self, name: str, line: str) -> None:
         """A line that a service wrote."""
-        self._file.write(f"{name:<10}| {line}\n")
+        self._file.write(f"{name:<10} | {line}\n")
         self._file.flush()
 
     def note(self, name: str, text: str) -> None:
@@ -69,9 +69,9 @@ def introduction(config: CliConfig) -> list[Text]:
     where = "Brave Search" if searches_web else documents
     steps = []
     if not config.model:
-        steps.append(f"`groundwire model pull {PULLED_MODEL}` and GROUNDWIRE_MODEL={PULLED_MODEL} for Phi-3")
+        steps.append(f"`groundwire model pull {PULLED_MODEL}`, then set GROUNDWIRE_MODEL={PULLED_MODEL}")
     if not searches_web:
-        steps.append("BRAVE_API_KEY for the web")
+        steps.append("for the web, set BRAVE_API_KEY")
     line = Text(f"Running on {model} and {where}.", style="bold")
     if steps:
         line.append(f" For real answers: {'; '.join(steps)}.", style="not bold")
@@ -83,17 +83,21 @@ async def run_demo(question: str) -> ExitCode:
     config = load_config()
     folder = Path(tempfile.mkdtemp(prefix="groundwire-demo-"))
     log_path = folder / "services.log"
+    is_kept = False
     try:
         with log_path.open("w", encoding="utf-8") as file:
             exit_code = await _ask_once(question, config, folder, LogFile(file))
+        if exit_code is ExitCode.NOTHING_FOUND:
+            raise CommandError("The demo found no sources.", exit_code)
     except CommandError as error:
-        if error.message:
-            raise CommandError(f"{error.message}\nThe services' logs are in {log_path}", error.exit_code) from None
-        raise
-    if exit_code is not ExitCode.NOTHING_FOUND:
-        shutil.rmtree(folder, ignore_errors=True)
-        return ExitCode.OK
-    raise CommandError(f"The demo found no sources. The services' logs are in {log_path}", exit_code)
+        if not error.message:  # the reader of the output went away
+            raise
+        is_kept = True
+        raise CommandError(f"{error.message}\nThe services' logs are in {log_path}", error.exit_code) from None
+    finally:
+        if not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    return ExitCode.OK
 
 
 async def _ask_once(question: str, config: CliConfig, folder: Path, log: LogFile) -> ExitCode:

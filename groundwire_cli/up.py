@@ -39,7 +39,7 @@ class PrefixedLog:
     def _print(self, name: str, text: Text) -> None:
         # Without a reader of the log the services still run.
         with contextlib.suppress(OutputClosed, OSError):
-            self._console.print(Text(f"{name:<10}| ", style=_STYLES.get(name, "")).append_text(text))
+            self._console.print(Text(f"{name:<10} | ", style=_STYLES.get(name, "")).append_text(text))
 
 
 def plan_of(config: CliConfig) -> FleetPlan:

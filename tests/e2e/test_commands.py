@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.child_scripts import services_of, wait_until_gone
 from tests.support.command_line import Ended, ended, groundwire, start_groundwire
 from tests.support.questions import ABOUT_NOTHING, ABOUT_RAIN
 from tests.support.stack import INFERENCE, Stack
@@ -122,7 +123,7 @@ async def test_the_demo(stack: Stack) -> None:
     assert ran.code == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines[0].startswith("Running on builtin and the local index.")
-    assert "BRAVE_API_KEY for the web" in lines[0]
+    assert "for the web, set BRAVE_API_KEY" in lines[0]
     assert f"Question: {ABOUT_RAIN}" in lines
     assert "  [1] Rain gauges" in ran.stdout
     assert " tokens/s · total " in lines[-1]
@@ -135,8 +136,33 @@ async def test_a_demo_that_fails_names_its_logs(tmp_path: Path) -> None:
     assert "no-such-model" in ran.stderr
     named = re.search(r"The services' logs are in (\S+)", ran.stderr)
     assert named
-    assert "inference |" in text_of(Path(named[1]))
+    assert "inference  |" in text_of(Path(named[1]))
 
 
 def text_of(path: Path) -> str:
     return path.read_text()
+
+
+async def test_ctrl_c_during_the_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = await start_groundwire("demo", folder=tmp_path, TMPDIR=str(tmp_path), **INFERENCE)
+    assert process.stderr is not None
+    assert b"Starting" in await asyncio.wait_for(process.stderr.readline(), 30)
+    services = await children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    ran = await ended(process)
+    assert ran.code == 130
+    assert ran.stderr.endswith("groundwire: Cancelled.\n")
+    assert await asyncio.to_thread(wait_until_gone, *services) == []
+    assert not names_in(tmp_path)
+
+
+async def children_of(pid: int) -> list[int]:
+    """The services that the demo has started, once there are two."""
+    async with asyncio.timeout(30):
+        while len(found := list(services_of(pid).values())) < 2:
+            await asyncio.sleep(0.05)
+    return found
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.child_scripts import is_alive, kill_all, wait_until_gone
+from tests.support.child_scripts import is_alive, kill_all, services_of, wait_until_gone
 from tests.support.command_line import Ended, ended, groundwire, start_groundwire
 from tests.support.questions import ABOUT_RAIN
 from tests.support.stack import INFERENCE, Stack
@@ -39,19 +39,6 @@ class Up:
                 self.shown += piece.decode()
         return found
 
-    def children(self) -> dict[str, int]:
-        """The process ids of the services, by their package."""
-        found = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-                command = (stat.parent / "cmdline").read_bytes().split(b"\0")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == self.process.pid and b"-m" in command:
-                found[command[command.index(b"-m") + 1].decode()] = int(stat.parent.name)
-        return found
-
 
 @asynccontextmanager
 async def running_up(folder: Path, **environment: str) -> AsyncIterator[Up]:
@@ -70,8 +57,8 @@ async def test_up_from_start_to_stop(stack: Stack, tmp_path: Path) -> None:
     async with running_up(tmp_path, GROUNDWIRE_INDEX_PATH=str(stack.index_path)) as up:
         target = (await up.until(READY))[1]
         shown = up.shown
-        assert shown.index("gateway   | gateway serving on ") > max(
-            shown.index("search    | search serving on "), shown.index("inference | inference serving on ")
+        assert shown.index("gateway    | gateway serving on ") > max(
+            shown.index("search     | search serving on "), shown.index("inference  | inference serving on ")
         )
         await up.until(re.compile("Ctrl-C stops everything"))
         assert f'grpcurl -plaintext -d \'{{"question":"What is Groundwire?"}}\' {target} ' in up.shown
@@ -79,14 +66,14 @@ async def test_up_from_start_to_stop(stack: Stack, tmp_path: Path) -> None:
         asked = await ask(target, tmp_path)
         assert "rain.md" in asked.stdout
 
-        before = up.children()
+        before = services_of(up.process.pid)
         assert set(before) == {"search_service", "inference_service", "gateway"}
         os.kill(before["search_service"], signal.SIGKILL)
         await up.until(re.compile(r"search was ended by SIGKILL; it is started again in 0.5 s"))
-        await up.until(re.compile(r"search    \| search serving on "))
+        await up.until(re.compile(r"search     \| search serving on "))
         assert "rain.md" in (await ask(target, tmp_path)).stdout  # at the same address as before
 
-        services = up.children()
+        services = services_of(up.process.pid)
         up.process.send_signal(signal.SIGTERM)
         ran = await ended(up.process)
     assert ran.code == 0, ran.stderr
@@ -102,8 +89,8 @@ async def ask(target: str, folder: Path) -> Ended:
 
 async def test_no_orphans_where_up_itself_is_killed(tmp_path: Path) -> None:
     async with running_up(tmp_path) as up:
-        await up.until(re.compile(r"search    \| search serving on "))  # while the model may still be loading
-        services = list(up.children().values())
+        await up.until(re.compile(r"search     \| search serving on "))  # while the model may still be loading
+        services = list(services_of(up.process.pid).values())
         assert len(services) >= 2
         assert all(is_alive(pid) for pid in services)
         up.process.kill()

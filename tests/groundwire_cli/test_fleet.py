@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def test_the_demo_runs_on_what_is_built_in(tmp_path: Path) -> None:
     assert "this project's own documents" in line.plain
     assert f"GROUNDWIRE_MODEL={PULLED_MODEL}" in line.plain
     assert "BRAVE_API_KEY" in line.plain
+
+
+def test_the_model_that_the_demo_recommends_can_be_pulled() -> None:
+    manifest = Path(__file__).resolve().parents[2] / "models" / "manifest.toml"
+    assert "repo" in tomllib.loads(manifest.read_text())["models"][PULLED_MODEL]
 
 
 def test_the_demo_runs_on_what_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Small child processes for the supervisor: real ones, that behave as told."""
+"""Child processes: small real ones that behave as told, and a look at those that a command has started."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def services_of(parent_pid: int) -> dict[str, int]:
+    """The process ids of the services that a process has started, by their package."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == parent_pid and b"-m" in command:
+            found[command[command.index(b"-m") + 1].decode()] = int(stat.parent.name)
+    return found
 
 
 def wait_until_gone(*pids: int, seconds: float = 5.0) -> list[int]:
