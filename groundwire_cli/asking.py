@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Protocol
+from typing import Final, Protocol
 
 from groundwire.gateway.v1 import gateway_pb2
 from groundwire_cli.errors import CommandError
 from groundwire_cli.exit_codes import ExitCode, code_for_outcome
 from groundwire_cli.gateway_client import Question, ask_request, stream_answer
+
+
+NOT_WHOLE: Final = "The answer is not whole: do not rely on what was printed of it."
+"""Said where a stream failed after its first words."""
 
 
 class AnswerSink(Protocol):
@@ -34,18 +38,24 @@ async def ask_and_print(
     """Ask, hand every event to the sink, and say what to exit with. Raises CommandError; cancels the call when left."""
     request = ask_request(question)
     finished: gateway_pb2.Finished | None = None
+    text_began = False
     try:
         async with aclosing(
             stream_answer(target, request, metadata=metadata, timeout_seconds=timeout_seconds)
         ) as events:
             async for event in events:
+                text_began = text_began or event.HasField("delta")
                 sink.event(event)
                 if event.HasField("finished"):
                     finished = event.finished
+    except CommandError as error:
+        if not text_began or not error.message:
+            raise
+        raise CommandError(f"{error.message}\n{NOT_WHOLE}", error.exit_code) from None
     finally:
         sink.close()
     if finished is None:
-        raise CommandError("The gateway ended the answer without saying how it ended. What was printed is not whole.")
+        raise CommandError(f"The gateway ended the answer without saying how.\n{NOT_WHOLE}")
     return code_for_outcome(_outcome_name(finished.outcome))
 
 

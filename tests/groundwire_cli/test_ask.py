@@ -232,6 +232,7 @@ async def test_a_failure_after_the_first_words(tmp_path: Path) -> None:
     assert ran.code == 6
     assert ran.stdout.endswith("begun\n")
     assert "The inference service is unavailable.\n  The engine died." in ran.stderr
+    assert "The answer is not whole" in ran.stderr
 
 
 async def test_a_deadline_of_its_own(tmp_path: Path) -> None:
