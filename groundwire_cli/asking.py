@@ -10,7 +10,6 @@ from groundwire_cli.errors import CommandError
 from groundwire_cli.exit_codes import ExitCode, code_for_outcome
 from groundwire_cli.gateway_client import Question, ask_request, stream_answer
 
-
 NOT_WHOLE: Final = "The answer is not whole: do not rely on what was printed of it."
 """Said where a stream failed after its first words."""
 
