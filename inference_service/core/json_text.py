@@ -27,7 +27,7 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 MAX_DIGITS: Final = 16
 """Digits of an integer part; more would not survive a reader that keeps numbers as doubles."""
-MAX_INDENT: Final = 20
+MAX_INDENT: Final = 8
 """Blanks behind a line break. A bound, so that a model cannot emit white space for ever."""
 
 QUOTE: Final = Literal('"')
