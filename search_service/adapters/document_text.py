@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from charset_normalizer import from_bytes
@@ -64,8 +65,11 @@ def clean_text(text: str) -> str:
     return _UNSAFE.sub("", _LINE_ENDS.sub("\n", text))
 
 
-def join_wrapped(line: str, following: str) -> str:
-    """Two lines as one: with a space between, unless both sides are of a script that writes none."""
-    line, following = line.rstrip(), following.strip()
-    is_unspaced = bool(line and following and _UNSPACED.match(line[-1]) and _UNSPACED.match(following[0]))
-    return line + ("" if is_unspaced else " ") + following
+def join_wrapped(lines: Iterable[str]) -> str:
+    """Wrapped lines as one: with a space between, unless both sides are of a script that writes none."""
+    parts: list[str] = []
+    for line in filter(None, map(str.strip, lines)):
+        if parts and not (_UNSPACED.match(parts[-1][-1]) and _UNSPACED.match(line[0])):
+            parts.append(" ")
+        parts.append(line)
+    return "".join(parts)

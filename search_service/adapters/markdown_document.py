@@ -103,21 +103,23 @@ class _Reader:
 
 def _inline_text(tokens: Sequence[Token]) -> str:
     """What a reader sees: words of links and alternative texts of images, without marks and addresses."""
-    text = ""
+    lines: list[str] = []
+    wrapped: list[str] = []
+    text: list[str] = []
     for token in tokens:
         match token.type:
             case "text" | "text_special" | "code_inline":
-                text += token.content
-            case "softbreak":
-                text = join_wrapped(text, "")
-                text += "\0"
-            case "hardbreak":
-                text = text.rstrip() + "\n"
+                text.append(token.content)
             case "image":
-                text += _inline_text(token.children or ())
+                text.append(_inline_text(token.children or ()))
+            case "softbreak":
+                wrapped.append("".join(text))
+                text.clear()
+            case "hardbreak":
+                lines.append(join_wrapped([*wrapped, "".join(text)]))
+                wrapped.clear()
+                text.clear()
             case _:
                 pass
-    first, *others = text.split("\0")
-    for line in others:
-        first = join_wrapped(first, line)
-    return first
+    lines.append(join_wrapped([*wrapped, "".join(text)]))
+    return "\n".join(lines)

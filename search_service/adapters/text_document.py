@@ -23,15 +23,14 @@ def read(text: str) -> Document:
 
 def _unwrapped(paragraph: str) -> Iterator[str]:
     """The paragraph's lines, those that were wrapped joined again."""
-    line = ""
-    last = ""
-    for following in paragraph.split("\n"):
-        if line and len(last) >= _WRAPPED_CHARACTERS and not _OWN_LINE.match(following):
-            line = join_wrapped(line, following)
-        else:
-            if line:
-                yield line.rstrip()
-            line = following
-        last = following
-    if line:
-        yield line.rstrip()
+    wrapped: list[str] = []
+    for line in paragraph.split("\n"):
+        if wrapped and (len(wrapped[-1]) < _WRAPPED_CHARACTERS or _OWN_LINE.match(line)):
+            yield _indentation(wrapped[0]) + join_wrapped(wrapped)
+            wrapped = []
+        wrapped.append(line)
+    yield _indentation(wrapped[0]) + join_wrapped(wrapped)
+
+
+def _indentation(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

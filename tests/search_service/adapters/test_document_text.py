@@ -61,6 +61,7 @@ def test_any_bytes_give_clean_text_or_a_reason(data: bytes) -> None:
 
 
 def test_wrapped_lines_join_as_their_script_asks() -> None:
-    assert join_wrapped("one ", "  two") == "one two"
-    assert join_wrapped("日本語の", "文章") == "日本語の文章"
-    assert join_wrapped("대한", "민국") == "대한 민국"
+    assert join_wrapped(["one ", "  two", "", "three"]) == "one two three"
+    assert join_wrapped(["日本語の", "文章"]) == "日本語の文章"
+    assert join_wrapped(["대한", "민국"]) == "대한 민국"
+    assert join_wrapped(["", " "]) == ""

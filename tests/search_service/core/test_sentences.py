@@ -1,5 +1,7 @@
 """Sentences in any script."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +38,10 @@ def test_a_line_end_ends_a_sentence() -> None:
 @given(st.text())
 def test_nothing_but_white_space_is_lost(text: str) -> None:
     assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["." * 500_000, ". " * 200_000, "A. " * 200_000, "1. " * 200_000, "。" * 300_000])
+def test_splitting_takes_time_in_proportion_to_the_text(text: str) -> None:
+    started = time.monotonic()
+    split_sentences(text)
+    assert time.monotonic() - started < 4.0  # in proportion to its square it would be minutes
