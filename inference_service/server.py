@@ -74,7 +74,9 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     started = time.monotonic()
     file = resolve_model(config.model, config.models_dir)
     log.info("loading model", model=file.name)
-    weights = await asyncio.to_thread(_load_weights, config, file)
+    grammars = GrammarGate(file.path)
+    resources.push_async_callback(grammars.close)
+    weights = await asyncio.to_thread(_load_weights, config, file, grammars)
     resources.callback(weights.model.close)
     resources.callback(weights.runner.free)
     shape = weights.model.shape
@@ -102,8 +104,6 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
         on_failure=failed.set,
     )
     resources.push_async_callback(worker.close)
-    grammars = GrammarGate(file.path)
-    resources.push_async_callback(grammars.close)
     prompts = PromptBuilder(
         weights.tokenizer,
         weights.chat_format,
@@ -114,7 +114,7 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     return LoadedModel(info, prompts, grammars, worker, weights.tokenizer.adds_space_prefix)
 
 
-def _load_weights(config: InferenceConfig, file: ModelFile) -> _Weights:
+def _load_weights(config: InferenceConfig, file: ModelFile, grammars: GrammarGate) -> _Weights:
     # The tokenizer first: it refuses a file of an unknown chat family before gigabytes are read.
     tokenizer = GgufTokenizer.load(file.path)
     chat_format = detect_chat_format(
@@ -136,6 +136,7 @@ def _load_weights(config: InferenceConfig, file: ModelFile) -> _Weights:
             kv_cells=kv_cells,
             max_batch_tokens=MAX_BATCH_TOKENS,
             threads=config.inference_threads or usable_cores(),
+            open_grammar=grammars.open,
         )
     except BaseException:
         model.close()

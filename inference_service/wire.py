@@ -80,6 +80,8 @@ def generate_request(message: pb.GenerateRequest, prefix: str = "") -> GenerateR
         check.add("max_tokens", "is 0; it must be at least 1")
     if message.HasField("logprobs"):
         check.number("logprobs", message.logprobs, low=0, high=MAX_LOGPROBS)
+    if message.ignore_eos and message.HasField("response_format"):
+        check.add("ignore_eos", "cannot go with response_format: a whole answer of that form must be able to end")
     check.count("stop", len(message.stop), high=MAX_STOPS)
     for index, stop in enumerate(message.stop):
         check.utf8_bytes(f"stop[{index}]", stop, low=1, high=MAX_STOP_BYTES)

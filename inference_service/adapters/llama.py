@@ -7,7 +7,7 @@ before this module is reached; what llama.cpp refuses becomes a ModelError or En
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from inference_service.adapters.grammar_process import GrammarSession
 from inference_service.adapters.llama_logs import recent_errors, route_logs
 from inference_service.adapters.llama_sampling import SamplerChain, token_logprobs
-from inference_service.core.errors import EngineUnavailable, ModelError
+from inference_service.core.errors import EngineUnavailable, InferenceError, ModelError
 from inference_service.core.ports import Chunk, SampledToken, SamplerSpec
 
 ALL_LAYERS = -1
@@ -102,8 +103,21 @@ class LlamaModel:
 class LlamaRunner:
     """Forward passes over a model's own KV cache: a ModelRunner."""
 
-    def __init__(self, model: LlamaModel, *, slots: int, kv_cells: int, max_batch_tokens: int, threads: int) -> None:
-        """Make the KV cache. Raises ModelError where there is no memory for it."""
+    def __init__(
+        self,
+        model: LlamaModel,
+        *,
+        slots: int,
+        kv_cells: int,
+        max_batch_tokens: int,
+        threads: int,
+        open_grammar: Callable[[str], GrammarSession],
+    ) -> None:
+        """Make the KV cache. `open_grammar` runs a checked grammar apart from this process.
+
+        Raises ModelError where there is no memory.
+        """
+        self._open_grammar = open_grammar
         self._model = model
         self._kv_cells = kv_cells
         params = llama_cpp.llama_context_default_params()
@@ -132,7 +146,8 @@ class LlamaRunner:
 
     def open(self, slot: int, spec: SamplerSpec) -> None:
         """Make a sampler for the sequence in this slot."""
-        self._samplers[slot] = SamplerChain(self._model.vocab, spec, end_tokens=self._end_tokens)
+        grammar = None if spec.grammar is None else self._open_grammar(spec.grammar)
+        self._samplers[slot] = SamplerChain(self._model.vocab, spec, grammar, end_tokens=self._end_tokens)
 
     def close(self, slot: int) -> None:
         """Give back the slot's KV cells and its sampler."""
@@ -141,14 +156,14 @@ class LlamaRunner:
         if sampler is not None:
             sampler.close()
 
-    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken]:
+    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken | InferenceError]:
         """One forward pass over all chunks; a token for each chunk that wants one, in order."""
         self._batch.fill(chunks)
         result = llama_cpp.llama_decode(self._context, self._batch.struct)
         if result != 0:
             why = "it found no room in the KV cache" if result == 1 else f"llama_decode returned {result}"
             raise EngineUnavailable(f"The model failed in a forward pass: {why}.")
-        sampled = []
+        sampled: list[SampledToken | InferenceError] = []
         row = -1
         for chunk in chunks:
             row += len(chunk.tokens)
@@ -156,11 +171,18 @@ class LlamaRunner:
                 sampled.append(self._sample(self._samplers[chunk.slot], row))
         return sampled
 
-    def _sample(self, sampler: SamplerChain, row: int) -> SampledToken:
+    def _sample(self, sampler: SamplerChain, row: int) -> SampledToken | InferenceError:
+        # A grammar writes into the logits, and what is reported are those from before.
+        before = None if sampler.logprobs is None else self.logits(row).copy()
+        if sampler.grammar is not None:
+            try:
+                sampler.mask(self.logits(row))
+            except InferenceError as error:
+                return error
         token = sampler.sample(self._context, row)
-        if sampler.logprobs is None:
+        if before is None or sampler.logprobs is None:
             return SampledToken(token)
-        return SampledToken(token, token_logprobs(self.logits(row), token, sampler.logprobs, self._pieces))
+        return SampledToken(token, token_logprobs(before, token, sampler.logprobs, self._pieces))
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """The logits behind a token of the last batch, as a view that the next pass overwrites."""

@@ -8,40 +8,70 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from inference_service.adapters.grammar_process import GrammarSession
 from inference_service.core.engine import PENALTY_WINDOW
 from inference_service.core.errors import InvalidRequest
 from inference_service.core.ports import SamplerSpec
 from inference_service.core.types import PositionLogprobs, TokenLogprob
 
+BANNING_BIAS = -100
+"""The contract's bias that rules a token out."""
+
 
 class SamplerChain:
     """One sequence's sampler. One random draw is spent for each sampled token, none at temperature 0.
 
-    Order: what is ruled out (bias, penalties, grammar) comes before what is truncated, then the draw, as in llama.cpp's
-    own tools.
+    Order: what is ruled out (grammar, bias, penalties) comes before what is truncated, then the draw, as in llama.cpp's
+    own tools. The grammar is not part of the chain: it runs in another process, because llama.cpp's grammar code can
+    throw, and a C++ exception that meets ctypes ends the process and every stream with it.
     """
 
-    def __init__(self, vocab: object, spec: SamplerSpec, *, end_tokens: frozenset[int]) -> None:
-        """Raises InvalidRequest where the grammar does not compile."""
+    def __init__(
+        self, vocab: object, spec: SamplerSpec, grammar: GrammarSession | None, *, end_tokens: frozenset[int]
+    ) -> None:
+        """The chain closes the grammar."""
         self.logprobs = spec.logprobs
+        self.grammar = grammar
+        self._end_tokens = end_tokens
+        self._banned = [token for token, bias in spec.sampling.logit_bias if bias <= BANNING_BIAS]
         params = llama_cpp.llama_sampler_chain_default_params()
         params.no_perf = True
         self._chain = llama_cpp.llama_sampler_chain_init(params)
         try:
             self._add_bias(vocab, spec, end_tokens)
             self._add_penalties(vocab, spec)
-            self._add_grammar(vocab, spec)
             self._add_choice(spec)
         except BaseException:
             self.close()
             raise
 
+    def mask(self, logits: npt.NDArray[np.float32]) -> None:
+        """Rule out, in place, what the grammar does not allow next.
+
+        Raises InvalidRequest where nothing is left, or where working it out takes too long.
+        """
+        if self.grammar is None:
+            return
+        allowed = self.grammar.allowed(len(logits))
+        if self._banned:
+            allowed = allowed.copy()
+            allowed[self._banned] = False
+        if not allowed.any():
+            raise InvalidRequest([("response_format", "leaves no token of this model's vocabulary to go on with")])
+        logits[~allowed] = -math.inf
+
     def sample(self, context: object, row: int) -> int:
         """Choose the token behind a row of the last batch, and remember it."""
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, row))
+        token = int(llama_cpp.llama_sampler_sample(self._chain, context, row))
+        if self.grammar is not None and token not in self._end_tokens:
+            self.grammar.accept(token)
+        return token
 
     def close(self) -> None:
-        """Free the chain and its samplers."""
+        """Free the chain and its samplers, and end the grammar."""
+        if self.grammar is not None:
+            self.grammar.close()
+            self.grammar = None
         if self._chain:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
@@ -58,7 +88,7 @@ class SamplerChain:
         array = (llama_cpp.llama_logit_bias * len(biases))()
         for entry, (token, bias) in zip(array, biases.items(), strict=True):
             entry.token = token
-            entry.bias = -math.inf if bias <= -100 else bias  # -100 bans the token, says the contract
+            entry.bias = -math.inf if bias <= BANNING_BIAS else bias
         self._add(llama_cpp.llama_sampler_init_logit_bias(llama_cpp.llama_vocab_n_tokens(vocab), len(biases), array))
 
     def _add_penalties(self, vocab: object, spec: SamplerSpec) -> None:
@@ -75,14 +105,6 @@ class SamplerChain:
         for token in spec.prompt_tail:
             llama_cpp.llama_sampler_accept(penalties, token)
         self._add(penalties)
-
-    def _add_grammar(self, vocab: object, spec: SamplerSpec) -> None:
-        if spec.grammar is None:
-            return
-        grammar = llama_cpp.llama_sampler_init_grammar(vocab, spec.grammar.encode(), b"root")
-        if not grammar:
-            raise InvalidRequest([("response_format", "is no grammar that llama.cpp can compile")])
-        self._add(grammar)
 
     def _add_choice(self, spec: SamplerSpec) -> None:
         sampling = spec.sampling

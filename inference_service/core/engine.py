@@ -152,8 +152,11 @@ class Engine:
                 outputs.append((sequence, Started(request.prompt, 0, queue_seconds)))
         return outputs
 
-    def _accept(self, sequence: Sequence, sampled: SampledToken, now: float) -> list[Output]:
+    def _accept(self, sequence: Sequence, sampled: SampledToken | InferenceError, now: float) -> list[Output]:
         """Take the sequence's next token: its text, and whether it was the last."""
+        if isinstance(sampled, InferenceError):
+            self._remove(sequence)
+            return [(sequence, sampled)]
         token = sampled.token_id
         sequence.generated += 1
         sequence.last_token = token

@@ -26,7 +26,7 @@ class LoadedModel:
     engine: GenerationEngine
     adds_space_prefix: bool = False
     """The vocabulary puts a space before a turn's first word. The same space before the first word of text that is
-    merely continued is part of the answer."""
+    merely continued is part of the answer, and so is one that a grammar asks for."""
 
 
 class Generation:
@@ -85,7 +85,7 @@ class Generation:
                 ignore_eos=request.ignore_eos,
                 grammar=grammar,
                 logprobs=request.logprobs,
-                strip_leading_space=model.adds_space_prefix and isinstance(request.input, Chat),
+                strip_leading_space=model.adds_space_prefix and grammar is None and isinstance(request.input, Chat),
             )
             async for event in place.run(prepared):
                 yield event

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from inference_service.core.errors import InferenceError
 from inference_service.core.sequence import EngineRequest
 from inference_service.core.types import (
     Chat,
@@ -63,9 +64,10 @@ class ModelRunner(Protocol):
     def close(self, slot: int) -> None:
         """Give back the slot's KV cells and its sampler. An unopened slot is fine."""
 
-    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken]:
+    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken | InferenceError]:
         """One forward pass over all chunks; a token for each chunk that wants one, in order.
 
+        An error in the place of a token concerns that sequence alone (its grammar cannot be followed any further).
         Raises EngineUnavailable; then no slot's state is known and `reset` must follow.
         """
 

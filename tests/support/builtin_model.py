@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inference_service.adapters.grammar_process import GrammarProcess
 from inference_service.adapters.llama import LlamaModel, LlamaRunner
 
 BUILTIN_MODEL = Path(__file__).parents[2] / "models" / "builtin" / "groundwire-builtin.gguf"
@@ -16,10 +17,14 @@ def loaded_runner(*, slots: int = 4, kv_cells: int = 2048) -> Iterator[LlamaRunn
     """A runner on one thread: llama.cpp's threads spin, which a busy test machine does not forgive."""
     model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
     try:
-        runner = LlamaRunner(model, slots=slots, kv_cells=kv_cells, max_batch_tokens=512, threads=1)
+        grammars = GrammarProcess(BUILTIN_MODEL, timeout_seconds=10)
+        runner = LlamaRunner(
+            model, slots=slots, kv_cells=kv_cells, max_batch_tokens=512, threads=1, open_grammar=grammars.open
+        )
         try:
             yield runner
         finally:
             runner.free()
+            grammars.close()
     finally:
         model.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from inference_service.core.errors import EngineUnavailable
+from inference_service.core.errors import EngineUnavailable, InferenceError, InvalidRequest
 from inference_service.core.ports import Chunk, SampledToken, SamplerSpec
 
 END = 0
 """The token that ends a turn."""
+FAIL = -1
+"""In a script: the sequence cannot go on, as where its grammar cannot be followed."""
 
 
 def say(text: str) -> tuple[int, ...]:
@@ -40,13 +42,13 @@ class FakeRunner:
         self.cells.pop(slot, None)
         self._prompts.pop(slot, None)
 
-    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken]:
+    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken | InferenceError]:
         assert 0 < sum(len(chunk.tokens) for chunk in chunks) <= self.max_batch_tokens
         assert len({chunk.slot for chunk in chunks}) == len(chunks)
         self.passes.append(list(chunks))
         if self.fail_after_passes is not None and len(self.passes) > self.fail_after_passes:
             raise EngineUnavailable("scripted failure")
-        sampled = []
+        sampled: list[SampledToken | InferenceError] = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
             assert chunk.position == len(cells), "positions must follow each other"
@@ -55,6 +57,9 @@ class FakeRunner:
                 prompt = self._prompts.setdefault(chunk.slot, tuple(cells))
                 answer = self.script(prompt)
                 said = len(cells) - len(prompt)
+                if said < len(answer) and answer[said] == FAIL:
+                    sampled.append(InvalidRequest([("response_format", "scripted failure")]))
+                    continue
                 sampled.append(SampledToken(answer[said] if said < len(answer) else ord("x") + 1))
         self.peak_cells = max(self.peak_cells, sum(map(len, self.cells.values())))
         return sampled

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference_service.adapters.grammar_process import GrammarSession
 from inference_service.adapters.llama import LlamaModel, LlamaRunner
 from inference_service.core.errors import ModelError
 from inference_service.core.ports import Chunk, SamplerSpec
@@ -235,10 +236,14 @@ def test_a_bad_file_says_what_to_do(tmp_path: Path, content: bytes):
         LlamaModel(path, gpu_layers=0)
 
 
+def no_grammar(gbnf: str) -> GrammarSession:
+    raise AssertionError("no grammar is asked for")
+
+
 def test_a_context_that_memory_cannot_hold_says_what_to_set():
     model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
     try:
         with pytest.raises(ModelError, match="GROUNDWIRE_INFERENCE_CONTEXT"):
-            LlamaRunner(model, slots=1, kv_cells=2**25, max_batch_tokens=512, threads=1)
+            LlamaRunner(model, slots=1, kv_cells=2**25, max_batch_tokens=512, threads=1, open_grammar=no_grammar)
     finally:
         model.close()

@@ -1,12 +1,12 @@
 import pytest
 
 from inference_service.core.engine import Departed, Engine, Output
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable
+from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from inference_service.core.pacing import StepPacer
 from inference_service.core.scheduler import Scheduler
 from inference_service.core.sequence import EngineRequest, Sequence
 from inference_service.core.types import Delta, Finished, FinishReason, Progress, Started
-from tests.support.fake_runner import END, FakeRunner, say
+from tests.support.fake_runner import END, FAIL, FakeRunner, say
 from tests.support.sequences import engine_request, sequence
 
 
@@ -160,6 +160,16 @@ def test_a_failed_pass_ends_what_ran_and_the_queue_goes_on():
     runner.fail_after_passes = None
     outputs += bench.finish()
     assert text(of(outputs, waiting)) == "fine"
+    assert bench.idle()
+
+
+def test_a_sequence_that_cannot_go_on_fails_alone():
+    bench = Bench(FakeRunner(lambda prompt: (*say("abc")[:2], FAIL) if prompt[0] == 1 else say("fine")))
+    failing, fine = bench.add(engine_request()), bench.add(engine_request(first_token=50))
+    outputs = bench.finish()
+    assert text(of(outputs, failing)) == "ab"
+    assert isinstance(of(outputs, failing)[-1], InvalidRequest)
+    assert text(of(outputs, fine)) == "fine"
     assert bench.idle()
 
 

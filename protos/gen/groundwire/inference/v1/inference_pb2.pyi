@@ -406,7 +406,7 @@ class GenerateRequest(_message.Message):
     the room left behind the prompt where that is less.
     """
     ignore_eos: _builtins.bool
-    """ignore_eos goes on past the model's end of turn, for benchmarks. Default false."""
+    """ignore_eos goes on past the model's end of turn, for benchmarks. Not together with response_format. Default false."""
     logprobs: _builtins.int
     """logprobs is how many alternatives to report for each token: 0 to 20. Absent: none are reported at all; 0 reports
     the chosen token alone.
