@@ -74,7 +74,7 @@ proto: setup ## generate the stubs in protos/gen
 generate:
 	@rm -rf $(OUT)/groundwire && mkdir -p $(OUT)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(OUT) --grpc_python_out=$(OUT) \
-		--mypy_out=$(OUT) --mypy_grpc_out=$(OUT) $(PROTOS)
+		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
 
 proto-check: setup ## fail where protos/gen is not what the protos generate
 	@tmp=$$(mktemp -d) && trap 'rm -rf $$tmp' EXIT && $(MAKE) --no-print-directory generate OUT=$$tmp \
