@@ -27,16 +27,17 @@ class Up:
 
     process: asyncio.subprocess.Process
     shown: str = ""
+    found_to: int = 0
 
     async def until(self, pattern: re.Pattern[str], seconds: float = 60) -> re.Match[str]:
-        """Read its output until the pattern is found in what was not yet searched."""
+        """Read its output until the pattern is found behind what was found last."""
         assert self.process.stdout is not None
-        searched_to = len(self.shown)
         async with asyncio.timeout(seconds):
-            while not (found := pattern.search(self.shown, searched_to)):
+            while not (found := pattern.search(self.shown, self.found_to)):
                 piece = await self.process.stdout.read(65_536)
                 assert piece, self.shown
                 self.shown += piece.decode()
+        self.found_to = found.end()
         return found
 
 
