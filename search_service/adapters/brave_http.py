@@ -13,6 +13,7 @@ import httpx
 from pydantic import SecretStr
 
 from search_service.adapters.brave_params import BraveRequest
+from search_service.adapters.http_pool import HttpPool
 from search_service.core.errors import ProviderUnavailable, SearchError, SearchTimeout
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -50,11 +51,7 @@ class BraveHttp:
         # At their debug level these print request headers, the token among them.
         for name in ("hpack", "h2", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._client = httpx.AsyncClient(
-            http2=True,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30.0),
-        )
+        self._pool = HttpPool()
 
     async def get(self, request: BraveRequest, *, timeout_seconds: float) -> Reply:
         """One answer, whatever its status.
@@ -83,7 +80,7 @@ class BraveHttp:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._pool.close()
 
     async def _get_once(self, url: httpx.URL, timeout: httpx.Timeout) -> Reply | httpx.URL:
         headers = {
@@ -93,7 +90,7 @@ class BraveHttp:
             "User-Agent": "groundwire",
             "X-Subscription-Token": self._token.get_secret_value(),
         }
-        async with self._client.stream("GET", url, headers=headers, timeout=timeout) as response:
+        async with self._pool.get(url, headers=headers, timeout=timeout) as response:
             if response.status_code in _REDIRECTS:
                 return _same_origin(url, response.headers.get("location", ""))
             body = await _read(response)
