@@ -91,11 +91,11 @@ class BraveProvider:
             try:
                 return self._payload(await self._http.get(request, timeout_seconds=self._remaining(deadline)))
             except (ConnectionLost, ServerFailed, RateLimited) as error:
+                if isinstance(error, RateLimited):
+                    self._limiter.pause(error.retry_after_seconds)  # for every caller, also where this one gives up
                 backoff = FIRST_BACKOFF_SECONDS * 2 ** (MAX_RETRIES - tries_left) * (0.5 + self._jitter())
                 if not tries_left or backoff >= self._remaining(deadline):
                     raise
-                if isinstance(error, RateLimited):
-                    self._limiter.pause(error.retry_after_seconds)
             tries_left -= 1
             await self._clock.sleep(backoff)
 
@@ -103,12 +103,15 @@ class BraveProvider:
         self._limiter.observe(rate_windows(reply.headers))
         if reply.status != 200:
             error = brave_error(reply.status, reply.payload)
+            if isinstance(error, QuotaExhausted):
+                self._limiter.exhausted(error)
             if isinstance(error, (RateLimited, QuotaExhausted)):
                 # The headers know when the month ends; the body may only know that it is spent.
                 raise self._limiter.quota_error() or error
             if isinstance(error, ProviderNotSetUp) and not isinstance(error, OptionNotInPlan):
                 self._refused = str(error)
             raise error
+        self._limiter.answered()
         if not isinstance(reply.payload, dict):
             raise ProviderUnavailable("Brave Search answered with something that is not a JSON object.")
         self._refused = ""

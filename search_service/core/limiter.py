@@ -26,6 +26,9 @@ MAX_QUEUE_SECONDS: Final = 5.0
 QUOTA_PROBE_SECONDS: Final = 600.0
 """While a quota is spent, one call in this time is let through: the plan may have been changed."""
 
+LONGEST_PAUSE_SECONDS: Final = 60.0
+"""Refusals that follow each other make the pauses between them grow up to this."""
+
 _MARGIN_SECONDS: Final = 0.05
 """Added to a rate's window: two calls may travel at different speeds."""
 
@@ -68,6 +71,9 @@ class Limiter:
         self._rate = CONSERVATIVE_START
         self._starts: deque[float] = deque()
         self._not_before = 0.0
+        self._paused_until = 0.0
+        self._pauses = 0  # since the last call that was answered
+        self._refusal: QuotaExhausted | None = None  # the provider's own, where no report told of a spent quota
         self._quota_probed_at: float | None = None
         self._turn = asyncio.Lock()  # hands out turns in the order in which they were asked for
         self._waiting = 0
@@ -89,9 +95,7 @@ class Limiter:
                     self._check_wait(wait, gives_up_at - self._clock.monotonic())
                     await self._clock.sleep(wait)
                 self._check_quota(probing=True)
-                self._starts.append(self._clock.monotonic())
-                while len(self._starts) > self._rate.limit:
-                    self._starts.popleft()
+                self._note_start()
         finally:
             self._waiting -= 1
 
@@ -106,20 +110,42 @@ class Limiter:
             self._rate = min(rates, key=lambda w: w.limit / w.window_seconds)
             if self._rate.remaining <= 0:
                 self._not_before = max(self._not_before, now + min(self._rate.reset_seconds, self._rate.window_seconds))
-        if self._spent_quota() is None:
-            self._quota_probed_at = None
-        elif self._quota_probed_at is None:
+        if self._spent_quota() is not None and self._quota_probed_at is None:
             self._quota_probed_at = now
 
+    def answered(self) -> None:
+        """Note that a call was answered and not refused."""
+        self._pauses = 0
+        self._refusal = None
+        if self._spent_quota() is None:
+            self._quota_probed_at = None
+
     def pause(self, seconds: float) -> None:
-        """Let no call start for this long."""
-        self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
+        """Let no call start for this long, as one was refused; doubled with each pause that ends in a refusal.
+
+        Calls that were under way together are refused together: what comes during a pause does not lengthen it.
+        """
+        now = self._clock.monotonic()
+        if now < self._paused_until:
+            return
+        self._paused_until = now + min(seconds * 2**self._pauses, LONGEST_PAUSE_SECONDS)
+        self._pauses = min(self._pauses + 1, 16)
+        self._not_before = max(self._not_before, self._paused_until)
+
+    def exhausted(self, refusal: QuotaExhausted) -> None:
+        """Note that the provider says that a quota is spent, whatever it reports."""
+        self._refusal = refusal
+        self._quota_probed_at = self._clock.monotonic()
 
     def quota_error(self) -> QuotaExhausted | None:
         """The error to give while a quota is spent, else None."""
         spent = self._spent_quota()
         if spent is None:
-            return None
+            known = self._refusal
+            # A new one each time: an error that is raised again and again gathers tracebacks.
+            return known and QuotaExhausted(
+                str(known), subject=known.subject, retry_after_seconds=known.retry_after_seconds
+            )
         seconds = max(0.0, spent.whole_at - self._clock.monotonic())
         whole = (self._clock.now() + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M UTC")
         return QuotaExhausted(
@@ -159,6 +185,14 @@ class Limiter:
             raise error
         if probing:
             self._quota_probed_at = now
+
+    def _note_start(self) -> None:
+        now = self._clock.monotonic()
+        self._starts.append(now)
+        # What is older than the window says nothing more, nor does what is beyond the limit.
+        oldest = now - self._rate.window_seconds - _MARGIN_SECONDS
+        while len(self._starts) > self._rate.limit or self._starts[0] < oldest:
+            self._starts.popleft()
 
     def _wait_seconds(self, *, ahead: int) -> float:
         """Seconds until a call may start that has so many others before it in line."""

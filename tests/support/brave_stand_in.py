@@ -32,6 +32,7 @@ class Fault(StrEnum):
     CUT = "cut"  # half an answer, then the connection ends
     RESET = "reset"  # no answer at all
     RATE_LIMITED = "rate-limited"
+    RATE_LIMITED_BARE = "rate-limited-bare"  # without the rate headers
     QUOTA_SPENT = "quota-spent"
     QUOTA_SPENT_BODY = "quota-spent-body"  # only the body says so, no headers
     VALIDATION = "validation"
@@ -227,7 +228,7 @@ class BraveStandIn:
 
     def _fault_reply(self, fault: Fault, request: Recorded) -> Reply | None:
         match fault:
-            case Fault.RATE_LIMITED:
+            case Fault.RATE_LIMITED | Fault.RATE_LIMITED_BARE:
                 return self._rate_limited()
             case Fault.QUOTA_SPENT | Fault.QUOTA_SPENT_BODY:
                 self.month_used = self.per_month
@@ -296,7 +297,7 @@ class BraveStandIn:
         return _error(429, "RATE_LIMITED", "Request rate limit exceeded for plan", meta)
 
     def _rate_headers(self, fault: Fault | None) -> dict[str, str]:
-        if fault is Fault.QUOTA_SPENT_BODY:
+        if fault in (Fault.QUOTA_SPENT_BODY, Fault.RATE_LIMITED_BARE):
             return {}
         left = (
             0 if fault is Fault.RATE_LIMITED else self.per_second - (len(self._successes) if self.enforce_rate else 1)

@@ -161,6 +161,39 @@ async def test_a_rate_limit_beyond_the_deadline_is_told_at_once(brave: BraveStan
     assert len(brave.requests) == 1
 
 
+async def test_a_refusal_holds_back_the_next_caller_though_nobody_waits_for_it(
+    brave: BraveStandIn, provider: BraveProvider
+) -> None:
+    brave.faults.append(Fault.RATE_LIMITED_BARE)
+    with pytest.raises(RateLimited):
+        await ask(provider, timeout_seconds=0.15)
+    await ask(provider, "dogs")
+    refused, answered = (request.at for request in brave.requests)
+    assert answered - refused > 0.9
+
+
+async def test_a_storm_of_refusals_is_not_hammered(brave: BraveStandIn, provider: BraveProvider) -> None:
+    storm = (ask(provider, f"fault:rate-limited-bare {n}", timeout_seconds=2.5) for n in range(10))
+    outcomes = await asyncio.gather(*storm, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {RateLimited}
+    asked = len(brave.requests)
+    assert asked <= 20  # each once, and once more after the first pause
+    with pytest.raises(RateLimited):
+        await ask(provider, timeout_seconds=0.5)
+    assert len(brave.requests) == asked
+
+
+@pytest.mark.parametrize("fault", [Fault.QUOTA_SPENT_BODY, Fault.PAYMENT])
+async def test_a_quota_that_no_header_tells_of_is_remembered(
+    brave: BraveStandIn, provider: BraveProvider, fault: Fault
+) -> None:
+    for _ in range(3):
+        with pytest.raises(QuotaExhausted):
+            await ask(provider, f"fault:{fault}")
+    assert len(brave.requests) == 1
+    assert not provider.status().available
+
+
 async def test_the_first_calls_keep_to_the_smallest_plan(brave: BraveStandIn) -> None:
     brave.enforce_rate = True
     brave.per_second = 1

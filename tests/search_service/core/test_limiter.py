@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from search_service.core.errors import QuotaExhausted, RateLimited
-from search_service.core.limiter import MAX_QUEUE_SECONDS, QUOTA_PROBE_SECONDS, Limiter, RateWindow
+from search_service.core.limiter import (
+    LONGEST_PAUSE_SECONDS,
+    MAX_QUEUE_SECONDS,
+    QUOTA_PROBE_SECONDS,
+    Limiter,
+    RateWindow,
+)
 from search_service.core.types import Quota
 from tests.support.clocks import ManualClock, settle
 
@@ -102,6 +108,57 @@ async def test_a_pause_learned_while_waiting_is_kept_or_refused() -> None:
     await line.clock.advance(3)
     with pytest.raises(RateLimited):
         await hasty
+
+
+async def test_pauses_grow_with_each_refusal_and_end_with_an_answer() -> None:
+    line = Line()
+    for _ in range(3):
+        for _ in range(5):  # refused together: one refusal
+            line.limiter.pause(1)
+        waiting = asyncio.create_task(line.call())
+        await line.clock.advance(4.5)
+        await waiting
+    assert [round(moment % 4.5, 2) for _, moment in line.turns] == [1.0, 2.0, 4.0]
+    line.limiter.answered()
+    line.limiter.pause(1)
+    waiting = asyncio.create_task(line.call())
+    await line.clock.advance(1.2)
+    await waiting
+
+
+async def test_pauses_stay_bounded() -> None:
+    line = Line()
+    for _ in range(50):
+        line.limiter.pause(1)
+        await line.clock.advance(LONGEST_PAUSE_SECONDS)
+    await line.call()
+
+
+async def test_a_refusal_for_a_spent_quota_is_remembered_and_probed() -> None:
+    line = Line()
+    line.limiter.exhausted(QuotaExhausted("No credit.", subject="brave:account", retry_after_seconds=None))
+    line.limiter.observe([RateWindow(1, 50, 49, 0)])  # which tells nothing of it
+    caught = []
+    for _ in range(2):
+        with pytest.raises(QuotaExhausted, match="No credit") as error:
+            await line.call()
+        caught.append(error.value)
+    assert caught[0] is not caught[1]
+    await line.clock.advance(QUOTA_PROBE_SECONDS)
+    await line.call()
+    with pytest.raises(QuotaExhausted):
+        await line.call()
+    line.limiter.answered()
+    await line.call()
+
+
+async def test_a_junk_limit_gathers_no_memory() -> None:
+    line = Line()
+    line.limiter.observe([RateWindow(1, 2**32 - 1, 2**32 - 1, 0)])
+    for _ in range(200):
+        await line.call()
+        await line.clock.advance(0.1)
+    assert len(line.limiter._starts) < 20
 
 
 async def test_a_spent_quota_is_refused_at_once_until_it_is_whole() -> None:
