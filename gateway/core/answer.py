@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from gateway.core.citations import CitationParser
+from gateway.core.citations import MARKER, CitationParser
 from gateway.core.errors import BackendExhausted, BackendFailed, BackendUnavailable, DeadlinePassed
 from gateway.core.events import (
     AnswerEvent,
@@ -192,6 +192,7 @@ class _Record:
     def _outcome(self) -> Outcome:
         if not self._sources.sources:
             return Outcome.NO_RESULTS
-        if self._citations.counts.resolved:
-            return Outcome.ANSWERED
-        return Outcome.NOT_IN_SOURCES if says_not_in_sources("".join(self._text)) else Outcome.UNCITED
+        # Told to cite every sentence, a model may cite this one too: that makes it no answer.
+        if says_not_in_sources(MARKER.sub("", "".join(self._text))):
+            return Outcome.NOT_IN_SOURCES
+        return Outcome.ANSWERED if self._citations.counts.resolved else Outcome.UNCITED

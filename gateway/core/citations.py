@@ -21,7 +21,9 @@ from gateway.core.events import Citation, CitationCounts
 from gateway.core.prompt import says_not_in_sources
 from gateway.core.sentences import LINE_ENDS, Sentence, SentenceTracker, utf8_size
 
-_MARKER: Final = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
+MARKER: Final = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
+"""A marker in prose."""
+
 _NUMBER: Final = re.compile(r"\d+")
 
 _MAX_MARKER: Final = 128
@@ -111,7 +113,7 @@ class CitationParser:
 
     def _close_candidate(self) -> None:
         marker = self._candidate + "]"
-        if not _MARKER.fullmatch(marker):
+        if not MARKER.fullmatch(marker):
             self._candidate = marker
             self._give_up_candidate()
             return

@@ -3,10 +3,12 @@
 A sentence ends at . ! ? or one of their kin in other scripts, closing quotation marks and brackets included, and at the
 end of a line. It does not end
 
-- inside a number, a version, a domain or a file name (3.14, v1.2.3, example.org): no space follows;
+- inside a number, a version, a domain or a file name (3.14, v1.2.3, example.org): no space follows (but a capital
+  letter or digit behind "[1]." begins a sentence);
 - after an abbreviation that stands before what it belongs to (Dr., e.g., vs.), after initials (J. R., U.S., z.B.: the
   sentence may then run on too long, which hurts a claim less than losing its subject), and after one that needs a
-  number behind it (No. 5, Fig. 2);
+  number behind it (No. 5, Fig. 2); but for the first two a citation marker behind the period says that it ends, where
+  no small letter follows;
 - after an abbreviation that may close a sentence (etc., Inc., p.m.) or an ellipsis, where a small letter or digit
   follows;
 - inside a quotation that goes on in small letters ("Really?" he said), or without a space (「はい。」と言った);
@@ -89,6 +91,10 @@ class SentenceTracker:
         self._after_list_number = False
         self._gap = False
         """White space or a marker stands between the last text and the next."""
+        self._marked = False
+        """A marker is what stands there."""
+        self._behind_marker = False
+        """One stands before the terminator."""
         self._terminator = ""
         """The run of terminators that may have ended the current sentence."""
         self._before_terminator = ""
@@ -108,7 +114,7 @@ class SentenceTracker:
 
     def marker(self) -> None:
         """A citation marker stands here."""
-        self._gap = True
+        self._gap = self._marked = True
 
     def line_end(self) -> Sentence | None:
         """The line ends here, or the text. Returns a sentence that ended."""
@@ -143,7 +149,8 @@ class SentenceTracker:
             unspaced = self._terminator[-1] in _UNSPACED_TERMINATORS or (
                 _is_uncased_letter(character) and _is_uncased_letter(self._before_terminator)
             )
-            return unspaced and not self._closed
+            behind_marker = self._behind_marker and not character.islower()
+            return (unspaced or behind_marker) and not self._closed
         goes_on = not code and character.islower()
         if self._closed and goes_on:
             return False
@@ -160,7 +167,8 @@ class SentenceTracker:
             return not goes_on and not character.isdigit()
         if folded in _BEFORE_A_NUMBER and word not in ("C", "P"):
             return not character.isdigit()
-        return folded not in _BEFORE_A_NAME and not _INITIALS.fullmatch(word)
+        stands_before = folded in _BEFORE_A_NAME or bool(_INITIALS.fullmatch(word))
+        return not stands_before or (self._marked and not goes_on)
 
     def _extend(self, character: str, at: int, size: int, code: bool) -> None:
         self._read_terminator(character, code)
@@ -173,13 +181,14 @@ class SentenceTracker:
         if _is_text(character):
             self.current = begun
             begun.has_prose = begun.has_prose or not code
-        self._gap = False
+        self._gap = self._marked = False
 
     def _read_terminator(self, character: str, code: bool) -> None:
         if character in TERMINATORS and not code:
             if not self._terminator or self._gap:
                 self._terminator = ""
                 self._before_terminator = self._word[-1:]
+                self._behind_marker = self._marked
             self._terminator += character if len(self._terminator) < 4 else ""
             self._closed = False
         elif self._terminator and not self._gap and character in _CLOSERS:
@@ -194,6 +203,7 @@ class SentenceTracker:
 
     def _forget_terminator(self) -> None:
         self._terminator = ""
+        self._behind_marker = False
         self._closed = False
 
     def _finish(self) -> Sentence | None:
@@ -202,7 +212,7 @@ class SentenceTracker:
             self.last = ended
         self.current = self._begun = None
         self._word = ""
-        self._gap = False
+        self._gap = self._marked = False
         self._forget_terminator()
         return ended
 

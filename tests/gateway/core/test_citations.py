@@ -101,6 +101,21 @@ def cited(text: str) -> list[tuple[int, str, str]]:
         ("It is blue [1]. [2]", [(1, "[1]", "It is blue"), (2, "[2]", "It is blue [1].")]),
         ("Blue [1], and wide [2].", [(1, "[1]", "Blue"), (2, "[2]", "Blue [1], and wide")]),
         ("One. Two! Three? [1]", [(1, "[1]", "Three?")]),
+        ("Vienna is big [1].Graz is small [2].", [(1, "[1]", "Vienna is big"), (2, "[2]", "Graz is small")]),
+        (
+            "It runs on [1].net and [1]...so on [2].",
+            [
+                (1, "[1]", "It runs on"),
+                (1, "[1]", "It runs on [1].net and"),
+                (2, "[2]", "It runs on [1].net and [1]...so on"),
+            ],
+        ),
+        (
+            "He is from the U.S. [1] The law is old. [2]",
+            [(1, "[1]", "He is from the U.S."), (2, "[2]", "The law is old.")],
+        ),
+        ("Smith et al. [1] found it. [2]", [(1, "[1]", "Smith et al."), (2, "[2]", "Smith et al. [1] found it.")]),
+        ("Ask Dr. [1] so. [2]", [(1, "[1]", "Ask Dr."), (2, "[2]", "Ask Dr. [1] so.")]),
         ("[1]", [(1, "[1]", "")]),
         ("[1] says so.", [(1, "[1]", "")]),
         ("It is blue.\n\n[1]", [(1, "[1]", "It is blue.")]),

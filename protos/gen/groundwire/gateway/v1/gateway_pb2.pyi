@@ -196,9 +196,11 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
     """OUTCOME_UNSPECIFIED is never sent."""
     OUTCOME_ANSWERED: _Outcome.ValueType  # 1
-    """OUTCOME_ANSWERED: text with at least one resolved citation."""
+    """OUTCOME_ANSWERED: text with at least one resolved citation that says more than OUTCOME_NOT_IN_SOURCES."""
     OUTCOME_NOT_IN_SOURCES: _Outcome.ValueType  # 2
-    """OUTCOME_NOT_IN_SOURCES: the model said that the sources do not answer the question."""
+    """OUTCOME_NOT_IN_SOURCES: the model said that the sources do not answer the question, and nothing else; citing them
+    for it does not matter.
+    """
     OUTCOME_UNCITED: _Outcome.ValueType  # 3
     """OUTCOME_UNCITED: text without one resolved citation. Trust it as you would any model's word."""
     OUTCOME_NO_RESULTS: _Outcome.ValueType  # 4
@@ -210,9 +212,11 @@ class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 """OUTCOME_UNSPECIFIED is never sent."""
 OUTCOME_ANSWERED: Outcome.ValueType  # 1
-"""OUTCOME_ANSWERED: text with at least one resolved citation."""
+"""OUTCOME_ANSWERED: text with at least one resolved citation that says more than OUTCOME_NOT_IN_SOURCES."""
 OUTCOME_NOT_IN_SOURCES: Outcome.ValueType  # 2
-"""OUTCOME_NOT_IN_SOURCES: the model said that the sources do not answer the question."""
+"""OUTCOME_NOT_IN_SOURCES: the model said that the sources do not answer the question, and nothing else; citing them
+for it does not matter.
+"""
 OUTCOME_UNCITED: Outcome.ValueType  # 3
 """OUTCOME_UNCITED: text without one resolved citation. Trust it as you would any model's word."""
 OUTCOME_NO_RESULTS: Outcome.ValueType  # 4
@@ -826,7 +830,9 @@ class Citation(_message.Message):
     no text stands before the marker.
     """
     claim_end: _builtins.int
-    """claim_end is where the claim ends, its closing punctuation included."""
+    """claim_end is where the claim ends: behind its closing punctuation where that stands before the marker
+    ("Sentence. [1]"), else behind its last word before the marker ("sentence [1].").
+    """
     def __init__(
         self,
         *,
