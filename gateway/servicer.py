@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -29,9 +29,11 @@ from gateway.wire_request import decode_answer_request, decode_question
 from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.metadata import CallMetadata, remaining_seconds
-from groundwire_rpc.server import Context
 from groundwire_rpc.status import FieldViolation, QuotaViolation, RichStatus
 from groundwire_rpc.version import version
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""A call's context. Its message types do not matter here."""
 
 SERVICE_NAME: Final = gateway_pb2.DESCRIPTOR.services_by_name["AnswerService"].full_name
 

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.core.sources import tidy
 from gateway.core.types import (
     DEFAULT_MAX_SOURCES,
     RESULTS_FETCHED,
@@ -140,8 +141,8 @@ def _decode_sources(check: FieldChecks, request: pb.AskRequest) -> tuple[GivenSo
     for index, source in enumerate(request.sources):
         field = f"sources[{index}]"
         for name, value, high in (("title", source.title, MAX_TITLE_BYTES), ("text", source.text, MAX_TEXT_BYTES)):
-            if check.utf8_bytes(f"{field}.{name}", value, low=1, high=high) and not value.strip():
-                check.add(f"{field}.{name}", "is all white space")
+            if check.utf8_bytes(f"{field}.{name}", value, low=1, high=high) and not tidy(value):
+                check.add(f"{field}.{name}", "has nothing but white space and control characters")
         if check.utf8_bytes(f"{field}.url", source.url, high=MAX_URL_BYTES) and source.url:
             _check_web_address(check, f"{field}.url", source.url)
     return tuple(GivenSource(source.title, source.text, source.url) for source in request.sources)

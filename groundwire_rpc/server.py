@@ -197,7 +197,3 @@ def local_address(address: str) -> str:
     host, _, port = address.rpartition(":")
     loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - compared, not bound
     return f"{loopback.get(host, host)}:{port}"
-
-
-Context = grpc.aio.ServicerContext[Any, Any]
-"""A servicer's context whose message types do not matter."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 ERROR_DOMAIN: Final = "groundwire"
@@ -22,8 +22,6 @@ ERROR_DOMAIN: Final = "groundwire"
 
 PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
 """gRPC's own clients obey this trailer and ignore RetryInfo (gRFC A6), so both are sent."""
-
-_CODES_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,6 @@ class RichStatus:
     quota_violations: Sequence[QuotaViolation] = ()
     retry_after_seconds: float | None = None
     """When to try again, at least 0. Sent as RetryInfo and as the pushback trailer."""
-
-    def with_metadata(self, **entries: str) -> RichStatus:
-        """The same status with more ErrorInfo metadata."""
-        return replace(self, metadata={**self.metadata, **entries})
 
 
 def invalid_fields(violations: Sequence[FieldViolation]) -> RichStatus:
@@ -179,8 +173,3 @@ def _pushback_seconds(error: grpc.aio.AioRpcError) -> float | None:
             except ValueError:
                 return None
     return None
-
-
-def code_from_number(number: int) -> grpc.StatusCode:
-    """The status code with this number (google.rpc.Code); UNKNOWN for a number that is none."""
-    return _CODES_BY_NUMBER.get(number, _CODES_BY_NUMBER[code_pb2.UNKNOWN])

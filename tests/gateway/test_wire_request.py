@@ -135,6 +135,7 @@ def test_limits_are_inclusive() -> None:
         ({"sources": [given()] * 33}, ["sources"]),
         ({"sources": [given("", "")]}, ["sources[0].title", "sources[0].text"]),
         ({"sources": [given(" ", "\n")]}, ["sources[0].title", "sources[0].text"]),
+        ({"sources": [given("\0", "\x01\n")]}, ["sources[0].title", "sources[0].text"]),
         ({"sources": [given("t" * 1025, "x" * 65_537)]}, ["sources[0].title", "sources[0].text"]),
         ({"sources": [given(url="https://example.org/" + "u" * 8_173)]}, ["sources[0].url"]),
         ({"sources": [given(url="ftp://example.org")]}, ["sources[0].url"]),

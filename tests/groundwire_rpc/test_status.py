@@ -15,7 +15,6 @@ from groundwire_rpc.status import (
     QuotaViolation,
     RichStatus,
     abort,
-    code_from_number,
     from_rpc_error,
     invalid_fields,
 )
@@ -111,18 +110,3 @@ def test_invalid_fields_says_all_in_its_message_too() -> None:
     status = invalid_fields([FieldViolation("a", "is bad"), FieldViolation("b[0]", "is worse")])
     assert status.message == "The request is not valid. a: is bad; b[0]: is worse"
     assert status.reason == "INVALID_FIELDS"
-
-
-def test_more_metadata() -> None:
-    status = EVERYTHING.with_metadata(service="gateway", more="yes")
-    assert status.metadata == {"setting": "X", "service": "gateway", "more": "yes"}
-    assert EVERYTHING.metadata["service"] == "search"
-
-
-@pytest.mark.parametrize("code", list(grpc.StatusCode))
-def test_codes_by_number(code: grpc.StatusCode) -> None:
-    assert code_from_number(code.value[0]) is code
-
-
-def test_an_unknown_number_is_unknown() -> None:
-    assert code_from_number(99) is grpc.StatusCode.UNKNOWN
