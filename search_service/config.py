@@ -74,7 +74,10 @@ class SearchConfig(Settings):
         parts = urlsplit(value)
         bare = not (parts.query or parts.fragment or parts.username)
         if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
-            raise ValueError(f"{value!r} is not a URL such as https://api.search.brave.com/res/v1")
+            # What was given is not shown: it may hold a password.
+            raise ValueError(
+                "is not a URL such as https://api.search.brave.com/res/v1, without user, query or fragment"
+            )
         return value.rstrip("/")
 
     @field_validator("index_path")

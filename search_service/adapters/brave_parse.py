@@ -16,6 +16,8 @@ MAX_TITLE_CHARACTERS: Final = 500
 MAX_PASSAGE_CHARACTERS: Final = 5_000
 MAX_LANGUAGE_CHARACTERS: Final = 35
 """The longest language tag that RFC 5646 asks everyone to take."""
+MAX_ENTRIES: Final = 100
+"""Of one kind are read, of an answer that holds more: far above the 50 that Brave ever gives."""
 LAST_PAGE: Final = 9
 """Brave pages no further."""
 
@@ -64,7 +66,7 @@ def _in_mixed_order(web: list[object], mixed: object) -> list[object]:
 
 
 def _results(raw: list[object], vertical: Vertical) -> Iterator[SearchResult]:
-    for entry in map(_object, raw):
+    for entry in map(_object, raw[:MAX_ENTRIES]):
         title, url = entry.get("title"), entry.get("url")
         address = web_address(url) if isinstance(url, str) else None
         if address is None or not isinstance(title, str):

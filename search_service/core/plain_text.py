@@ -16,19 +16,33 @@ MAX_RAW_CHARACTERS: Final = 20_000
 _ENTITY_PASSES: Final = 3
 """Search indexes hold text that was encoded twice; a third time is the limit, so that no nesting costs more."""
 
-# Only names of HTML elements make a tag: `List<String>` and `a < b` are text.
-_TEXTLESS: Final = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+# Only names of HTML elements make a tag, and only what looks like attributes may follow: `List<String>`, `a < b` and
+# `if a<b and c>d` are text.
+_BARE: Final = (
+    "allowfullscreen|async|autoplay|checked|controls|defer|disabled|download|hidden|ismap|itemscope|loop|multiple|muted|"
+    "nomodule|novalidate|nowrap|open|playsinline|readonly|required|reversed|selected"
+)
+_ATTRIBUTES: Final = (
+    rf"""(?:\s++(?:[\w:@.-]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>]++)|(?:{_BARE})(?=[\s/>])))*+\s*+/?"""
+)
 _INLINE: Final = re.compile(
     r"</?(?:a|abbr|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|span|strike|strong|sub|sup|tt|u|var|wbr)"
-    r"(?:\s[^<>]*)?/?>",
+    rf"{_ATTRIBUTES}>",
     re.IGNORECASE,
 )
 _BLOCK: Final = re.compile(
     r"</?(?:article|aside|blockquote|body|br|button|caption|center|dd|div|dl|dt|figcaption|figure|footer|form|h[1-6]|head|"
     r"header|hr|html|iframe|img|input|label|li|link|main|meta|nav|noscript|object|ol|option|p|picture|pre|script|section|"
-    r"select|source|style|svg|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video)(?:\s[^<>]*)?/?>",
+    r"select|source|style|svg|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video)"
+    rf"{_ATTRIBUTES}>",
     re.IGNORECASE,
 )
+_TEXTLESS_START: Final = re.compile(r"<(script|style)\b[^<>]*+>|<!--", re.IGNORECASE)
+_TEXTLESS_ENDS: Final = {
+    "script": re.compile(r"</script\s*+>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*+>", re.IGNORECASE),
+    "": re.compile("-->"),
+}
 # The semicolon is required: in `?a=1&copy=2` there is no entity.
 _ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INVISIBLE: Final = re.compile(
@@ -48,8 +62,7 @@ _JOINERS: Final = re.compile(r"([\u200c\u200d])[\u200c\u200d]+")
 def plain_text(raw: str, *, max_characters: int = MAX_RAW_CHARACTERS) -> str:
     """One line of plain text of at most max_characters: no tags, entities, controls or invisible characters."""
     text = raw[:MAX_RAW_CHARACTERS]
-    text = _TEXTLESS.sub(" ", text)
-    text = _BLOCK.sub(" ", _INLINE.sub("", text))
+    text = _BLOCK.sub(" ", _INLINE.sub("", _without_textless(text)))
     # Tags go first: what was encoded, `&lt;b&gt;`, is text that speaks of a tag.
     for _ in range(_ENTITY_PASSES):
         decoded = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
@@ -57,6 +70,24 @@ def plain_text(raw: str, *, max_characters: int = MAX_RAW_CHARACTERS) -> str:
             break
         text = decoded
     return cut(one_line(text), max_characters)
+
+
+def _without_textless(text: str) -> str:
+    """The text without comments, and without scripts and styles that are closed; in one pass, whatever it holds."""
+    kept: list[str] = []
+    unclosed: set[str] = set()
+    at = 0
+    for start in _TEXTLESS_START.finditer(text):
+        kind = (start[1] or "").lower()
+        if start.start() < at or kind in unclosed:
+            continue
+        end = _TEXTLESS_ENDS[kind].search(text, start.end())
+        if end is None:
+            unclosed.add(kind)
+            continue
+        kept += text[at : start.start()], " "
+        at = end.end()
+    return "".join((*kept, text[at:]))
 
 
 def one_line(text: str) -> str:

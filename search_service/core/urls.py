@@ -58,8 +58,8 @@ def web_address(raw: str) -> WebAddress | None:
     place = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     path, query, fragment = (quote(part, safe=_ALLOWED) for part in (parts.path, parts.query, parts.fragment))
     kept = "&".join(part for part in query.split("&") if part and not _TRACKING.fullmatch(part))
-    # A fragment that begins with "!" names another page in old single-page sites.
-    page = f"#{fragment}" if fragment.startswith("!") else ""
+    # Single-page sites name their pages by fragments: #!page, #/page.
+    page = f"#{fragment}" if fragment.startswith(("!", "/")) else ""
     return WebAddress(
         url=urlunsplit((scheme, place, path, query, fragment)),
         host=host.removeprefix("www."),

@@ -57,6 +57,7 @@ def test_the_token_hides_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BRAVE_API_KEY", "schlüssel 5c1e"),
         ("GROUNDWIRE_BRAVE_BASE_URL", "ftp://example.org"),
         ("GROUNDWIRE_BRAVE_BASE_URL", "https://example.org/?x=1"),
+        ("GROUNDWIRE_BRAVE_BASE_URL", "https://user:5c1e@example.org"),
         ("GROUNDWIRE_SEARCH_LISTEN", "50052"),
         ("GROUNDWIRE_SEARCH_PROVIDER", "bing"),
         ("GROUNDWIRE_SEARCH_CACHE_ENTRIES", "-1"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_service.adapters.brave_parse import parse_news, parse_web
+from search_service.adapters.brave_parse import MAX_ENTRIES, parse_news, parse_web
 from search_service.core.types import SearchPage, SearchQuery, Vertical
 from tests.support.brave_stand_in import WRONG_TYPES
 
@@ -21,6 +21,11 @@ def entry(n: int, **fields: object) -> dict[str, object]:
 
 def web(*entries: object, **rest: object) -> SearchPage:
     return parse_web({"web": {"results": list(entries)}, **rest}, QUERY)
+
+
+def test_an_endless_list_is_not_read_to_its_end() -> None:
+    nothing = [entry(n, title=None) for n in range(MAX_ENTRIES)]
+    assert not web(*nothing, entry(1)).results
 
 
 def test_every_field() -> None:

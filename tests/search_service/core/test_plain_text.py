@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 
 import pytest
@@ -20,6 +21,12 @@ from search_service.core.plain_text import MAX_RAW_CHARACTERS, one_line, plain_t
         ("it&amp;#39;s AT&amp;amp;T", "it's AT&T"),
         ("use &lt;b&gt; for bold", "use <b> for bold"),
         ("List<String> and a < b, c > d", "List<String> and a < b, c > d"),
+        ("if a<b and c>d: vector<int> x", "if a<b and c>d: vector<int> x"),
+        ("i<p && p>q, a <b", "i<p && p>q, a <b"),
+        ("<a title='x > y' class=big\n data-n=\"1\">link</a>", "link"),
+        ("<input disabled><option selected value=1 />choice", "choice"),
+        ("<script async src='x'>code</SCRIPT>text <!-- not closed", "text <!-- not closed"),
+        ("<style>a</style><script>b <!-- c</script>d --> e", "d --> e"),
         ("?a=1&copy=2 &unknown; &amp", "?a=1&copy=2 &unknown; &amp"),
         ("<script>alert('x')</script>after<!-- hidden -->wards", "after wards"),
         ("<style>p{}</style >text", "text"),
@@ -47,6 +54,13 @@ def test_cleans(raw: str, clean: str) -> None:
 def test_is_cut_with_an_ellipsis() -> None:
     assert plain_text("word " * 100, max_characters=12) == "word word w…"
     assert len(plain_text("x" * 100_000)) == MAX_RAW_CHARACTERS
+
+
+@pytest.mark.parametrize("piece", ["<script>", "<!--", "<style a", "<b x=1 ", "<b ' ", "<!-- <script> ", "&amp;amp"])
+def test_hostile_text_takes_no_time(piece: str) -> None:
+    began = time.process_time()
+    plain_text(piece * (MAX_RAW_CHARACTERS // len(piece)))
+    assert time.process_time() - began < 0.2
 
 
 HOSTILE = st.text(

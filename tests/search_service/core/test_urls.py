@@ -82,6 +82,7 @@ def test_one_page(one: str, other: str) -> None:
         ("https://example.org:8443/", "https://example.org/"),
         ("https://example.org/?ref=a", "https://example.org/"),
         ("https://example.org/a", "https://sub.example.org/a"),
+        ("https://example.org/#/one", "https://example.org/#/two"),
     ],
 )
 def test_two_pages(one: str, other: str) -> None:
