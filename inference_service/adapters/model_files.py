@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -78,10 +79,20 @@ def resolve_model(name_or_path: str, models_dir: Path | None = None, *, manifest
     known = manifest or load_manifest(manifest_path())
     if name_or_path in known.models:
         return _known_model(known.models[name_or_path], models_dir)
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(name_or_path).expanduser()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    except (OSError, RuntimeError) as error:  # no right to look, too long a name, ~ of a user there is not
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(
+            f"GROUNDWIRE_MODEL cannot be looked up: {why}. It must be the path of a GGUF file that this process may "
+            f"read, or one of these names: {known.names}."
+        ) from None
+    if mode is not None and stat.S_ISDIR(mode):
         raise ModelError(f"GROUNDWIRE_MODEL is {name_or_path}, a folder. Give the path of a GGUF file in it.")
-    if not path.exists():
+    if mode is None:
         if "/" in name_or_path or name_or_path.endswith(".gguf"):
             raise ModelError(
                 f"There is no model file {name_or_path}. Set GROUNDWIRE_MODEL to the path of a GGUF file, or to one of "
@@ -91,6 +102,8 @@ def resolve_model(name_or_path: str, models_dir: Path | None = None, *, manifest
             f"There is no model named {name_or_path!r}, and no file of that name. Set GROUNDWIRE_MODEL to one of these "
             f"names: {known.names}; or to the path of a GGUF file."
         )
+    if not stat.S_ISREG(mode):  # to open a pipe would wait for someone to write
+        raise ModelError(f"GROUNDWIRE_MODEL is {name_or_path}, which is no regular file. Set it to a GGUF file.")
     _check_magic(path, "Set GROUNDWIRE_MODEL to a GGUF file.")
     return ModelFile(path, path.stem)
 

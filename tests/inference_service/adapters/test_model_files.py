@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,15 @@ def test_a_file_that_is_no_gguf(manifest: Manifest, tmp_path: Path, content: byt
         ("phi-9", "There is no model named 'phi-9', and no file of that name. .*one of these names: tiny, local"),
         ("/no/such.gguf", "There is no model file /no/such.gguf. .*one of these names: tiny, local"),
         ("{}", "a folder. Give the path of a GGUF file in it"),
+        ("{}/file/below.gguf", "There is no model file"),
+        ("{}/pipe", "which is no regular file. Set it to a GGUF file"),
+        ("a" * 5000, "cannot be looked up: File name too long. It must be the path of a GGUF file"),
+        ("~nobody-of-that-name/x.gguf", "cannot be looked up: Could not determine home directory"),
     ],
 )
 def test_what_means_nothing(manifest: Manifest, tmp_path: Path, wanted: str, problem: str) -> None:
+    (tmp_path / "file").write_bytes(BYTES)
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ModelError, match=problem) as refusal:
         resolve_model(wanted.format(tmp_path), manifest=manifest)
     assert "\n" not in str(refusal.value)
