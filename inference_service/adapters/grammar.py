@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -31,20 +32,24 @@ class GrammarGate:
         self._process = GrammarProcess(model_path, timeout_seconds=timeout_seconds)
         self._accepted: OrderedDict[ResponseFormat, str] = OrderedDict()
         self._cache_entries = cache_entries
-        self._places = asyncio.Semaphore(MAX_CHECKS)
+        # Threads of its own: a check whose caller has left still runs to its end, and must hold up nothing but checks.
+        self._threads = ThreadPoolExecutor(MAX_CHECKS, thread_name_prefix="grammar-check")
 
     async def check(self, response_format: ResponseFormat) -> str:
         """The GBNF text that is safe to run. Raises InvalidRequest, or EngineUnavailable where nothing can be run."""
-        if response_format in self._accepted:
+        loop = asyncio.get_running_loop()
+        known = self._accepted.get(response_format)
+        if known is not None:
             self._accepted.move_to_end(response_format)
-            return self._accepted[response_format]
-        async with self._places:
-            try:
-                gbnf = await asyncio.to_thread(self._checked, response_format)
-            except BadGrammar as error:
-                reason = str(error)
-                short = reason if len(reason) <= MAX_REASON_CHARACTERS else reason[:MAX_REASON_CHARACTERS] + "…"
-                raise InvalidRequest([(f"response_format.{response_format.kind.value}", short)]) from None
+            if not self._process.is_running():
+                await loop.run_in_executor(self._threads, self._process.start)
+            return known
+        try:
+            gbnf = await loop.run_in_executor(self._threads, self._checked, response_format)
+        except BadGrammar as error:
+            reason = str(error)
+            short = reason if len(reason) <= MAX_REASON_CHARACTERS else reason[:MAX_REASON_CHARACTERS] + "…"
+            raise InvalidRequest([(f"response_format.{response_format.kind.value}", short)]) from None
         self._accepted[response_format] = gbnf
         while len(self._accepted) > self._cache_entries:
             self._accepted.popitem(last=False)
@@ -56,6 +61,7 @@ class GrammarGate:
 
     async def close(self) -> None:
         """End the process that runs grammars."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._process.close)
 
     def _checked(self, response_format: ResponseFormat) -> str:

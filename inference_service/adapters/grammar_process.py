@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,11 @@ from inference_service.core.errors import EngineUnavailable, InvalidRequest
 
 START_SECONDS: Final = 60.0
 """For the probe to import llama.cpp and read the vocabulary: about a second, more on a cold disk."""
+OPEN_SECONDS: Final = 0.1
+"""What the engine's thread, and so every running stream, waits at most for the process to be free for one more."""
+PATIENCE_SECONDS: Final = 5.0
+"""What one grammar may make the engine wait in all, beyond FREE_SECONDS for each token."""
+FREE_SECONDS: Final = 0.1
 _TOO_MUCH: Final = "takes too much time or memory to follow; it is too ambiguous"
 
 
@@ -26,16 +32,21 @@ class GrammarSession:
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
+        self._patience_seconds = PATIENCE_SECONDS
 
     def allowed(self, vocabulary_size: int) -> npt.NDArray[np.bool_]:
         """Which tokens may come next; at the end of the grammar, the model's end tokens. Waits for the answer.
 
         All false: no token of the model can go on. Raises InvalidRequest where the grammar takes too long.
         """
+        started = time.monotonic()
+        self._link.settimeout(FREE_SECONDS + self._patience_seconds)
         try:
             frame = read_frame(self._link)
         except TimeoutError:
             frame = b""
+        waited = time.monotonic() - started
+        self._patience_seconds = max(0.0, self._patience_seconds - max(0.0, waited - FREE_SECONDS))
         if frame[:1] != OK:
             raise InvalidRequest([("response_format", frame[1:].decode() or _TOO_MUCH)])
         bits = np.frombuffer(frame, np.uint8, offset=1)
@@ -60,6 +71,7 @@ class GrammarProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._closed = False
 
     def check(self, gbnf: str) -> str | None:
         """Compile and dry-run a grammar. None where it is fit for use, else what is wrong with it.
@@ -81,10 +93,20 @@ class GrammarProcess:
                 return _TOO_MUCH
         raise EngineUnavailable("The process that checks grammars ends as soon as it is used; see the log.")
 
+    def start(self) -> None:
+        """Start the process where it does not run. Raises EngineUnavailable."""
+        with self._lock:
+            self._running()
+
     def open(self, gbnf: str) -> GrammarSession:
-        """Run a grammar that has passed `check`, for one sequence. Raises EngineUnavailable."""
-        link = self._connect()
+        """Run a grammar that has passed `check`, for one sequence. Raises EngineUnavailable.
+
+        Never waits for the process to start, for the caller may be the engine's thread: `check` and `start` do that.
+        """
+        link, theirs = socket.socketpair()
+        link.settimeout(OPEN_SECONDS)
         try:
+            self._hand_to_running(theirs)
             send_frame(link, RUN + gbnf.encode())
         except OSError:
             link.close()
@@ -93,12 +115,26 @@ class GrammarProcess:
 
     def is_running(self) -> bool:
         """Whether the probe process is alive."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process. It is not started again."""
         with self._lock:
+            self._closed = True
             self._stop()
+
+    def _hand_to_running(self, theirs: socket.socket) -> None:
+        """Give the process a socket to serve. Raises OSError where it does not run, or is just being started."""
+        with theirs:
+            if not self._lock.acquire(timeout=OPEN_SECONDS):
+                raise TimeoutError
+            try:
+                if self._control is None or not self.is_running():
+                    raise ConnectionError
+                socket.send_fds(self._control, [b"F"], [theirs.fileno()])
+            finally:
+                self._lock.release()
 
     def _connect(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -122,6 +158,8 @@ class GrammarProcess:
         if self._control is not None and self.is_running():
             return self._control
         self._stop()
+        if self._closed:
+            raise EngineUnavailable("The service is stopping.")
         ours, theirs = socket.socketpair()
         ours.settimeout(START_SECONDS)
         command = [sys.executable, "-m", "inference_service.adapters.grammar_probe"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inference_service.adapters.grammar_process import GrammarProcess
+from inference_service.adapters.grammar_process import GrammarProcess, GrammarSession
 from inference_service.adapters.llama import LlamaModel, LlamaRunner
 
 BUILTIN_MODEL = Path(__file__).parents[2] / "models" / "builtin" / "groundwire-builtin.gguf"
@@ -18,8 +18,13 @@ def loaded_runner(*, slots: int = 4, kv_cells: int = 2048) -> Iterator[LlamaRunn
     model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
     try:
         grammars = GrammarProcess(BUILTIN_MODEL, timeout_seconds=10)
+
+        def open_grammar(gbnf: str) -> GrammarSession:
+            grammars.start()
+            return grammars.open(gbnf)
+
         runner = LlamaRunner(
-            model, slots=slots, kv_cells=kv_cells, max_batch_tokens=512, threads=1, open_grammar=grammars.open
+            model, slots=slots, kv_cells=kv_cells, max_batch_tokens=512, threads=1, open_grammar=open_grammar
         )
         try:
             yield runner

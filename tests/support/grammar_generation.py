@@ -33,6 +33,7 @@ class Generator:
         params.n_threads = params.n_threads_batch = 2
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         self._grammars = GrammarProcess(Path(model_path), timeout_seconds=10)
+        self._grammars.start()
         self._prompt = (llama_cpp.llama_token * 64)()
         self._prompt_length = llama_cpp.llama_tokenize(self._vocab, PROMPT, len(PROMPT), self._prompt, 64, True, False)
 

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from inference_service.adapters.grammar import GrammarGate
 from inference_service.adapters.grammar_probe import is_part_of_text
-from inference_service.adapters.grammar_process import GrammarSession
+from inference_service.adapters.grammar_process import GrammarProcess, GrammarSession
 from inference_service.core.errors import EngineUnavailable, InvalidRequest
 from inference_service.core.types import GrammarKind, ResponseFormat
 
@@ -206,6 +206,25 @@ async def test_a_killed_probe_is_started_again() -> None:
         probe.send_signal(signal.SIGKILL)
         probe.wait(5)
         assert await gate.check(gbnf('root ::= "b"'))
+    finally:
+        await gate.close()
+
+
+async def test_a_grammar_that_was_checked_long_ago_finds_a_process_to_run_in() -> None:
+    process = GrammarProcess(MODEL, timeout_seconds=5)
+    with pytest.raises(EngineUnavailable, match="is gone"):
+        process.open('root ::= "a"')  # it is not the engine's thread that waits for a start
+    gate = GrammarGate(MODEL)
+    try:
+        checked = await gate.check(gbnf('root ::= "a"'))
+        probe = [p for p in psutil.Process().children() if str(MODEL) in p.cmdline()][-1]
+        probe.send_signal(signal.SIGKILL)
+        probe.wait(5)
+        with pytest.raises(EngineUnavailable, match="is gone"):
+            gate.open(checked)
+        session = gate.open(await gate.check(gbnf('root ::= "a"')))
+        assert session.allowed(VOCABULARY_SIZE).any()
+        session.close()
     finally:
         await gate.close()
 
