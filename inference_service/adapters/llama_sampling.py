@@ -17,6 +17,13 @@ from inference_service.core.types import PositionLogprobs, TokenLogprob
 BANNING_BIAS = -100
 """The contract's bias that rules a token out."""
 
+GREEDY_BELOW = 1e-5
+"""Temperatures below this are greedy: no other token has a chance that a draw could hit, but logits divided by them
+leave the range of a float, and what is drawn then is noise."""
+
+RANDOM_SEED = 2**32 - 1
+"""llama.cpp's LLAMA_DEFAULT_SEED: it stands for a seed of llama.cpp's own choice, which nobody could repeat."""
+
 
 class SamplerChain:
     """One sequence's sampler. One random draw is spent for each sampled token, none at temperature 0.
@@ -108,7 +115,7 @@ class SamplerChain:
 
     def _add_choice(self, spec: SamplerSpec) -> None:
         sampling = spec.sampling
-        if sampling.temperature == 0:
+        if sampling.temperature < GREEDY_BELOW:
             self._add(llama_cpp.llama_sampler_init_greedy())
             return
         if sampling.top_k:
@@ -118,7 +125,9 @@ class SamplerChain:
         if sampling.min_p:
             self._add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
         self._add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
-        self._add(llama_cpp.llama_sampler_init_dist(spec.seed))
+        # That seed shares its draws with its neighbour, and so is a seed like any other.
+        seed = RANDOM_SEED - 1 if spec.seed == RANDOM_SEED else spec.seed
+        self._add(llama_cpp.llama_sampler_init_dist(seed))
 
 
 def token_logprobs(
