@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -76,7 +78,12 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     log.info("loading model", model=file.name)
     grammars = GrammarGate(file.path)
     resources.push_async_callback(grammars.close)
-    weights = await asyncio.to_thread(_load_weights, config, file, grammars)
+    given_up = threading.Event()
+    try:
+        weights = await asyncio.to_thread(_load_weights, config, file, grammars, given_up.is_set)
+    except asyncio.CancelledError:
+        given_up.set()  # the process cannot end before its threads have
+        raise
     resources.callback(weights.model.close)
     resources.callback(weights.runner.free)
     shape = weights.model.shape
@@ -114,13 +121,15 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     return LoadedModel(info, prompts, grammars, worker, weights.tokenizer.adds_space_prefix)
 
 
-def _load_weights(config: InferenceConfig, file: ModelFile, grammars: GrammarGate) -> _Weights:
+def _load_weights(
+    config: InferenceConfig, file: ModelFile, grammars: GrammarGate, given_up: Callable[[], bool]
+) -> _Weights:
     # The tokenizer first: it refuses a file of an unknown chat family before gigabytes are read.
     tokenizer = GgufTokenizer.load(file.path)
     chat_format = detect_chat_format(
         tokenizer.template, tokenizer.architecture, tokenizer.control_id, tokenizer.bos_id, tokenizer.encode
     )
-    model = LlamaModel(file.path, gpu_layers=config.inference_gpu_layers)
+    model = LlamaModel(file.path, gpu_layers=config.inference_gpu_layers, given_up=given_up)
     try:
         shape = model.shape
         kv_cells = config.inference_context or default_kv_cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import grpc
 
@@ -20,11 +21,14 @@ from inference_service.core.generation import Generation
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 
-def error_status(error: Exception) -> RichStatus | None:
-    """The status that a domain error becomes. None: not one of this service's errors."""
+def error_status(error: Exception, prefix: str = "") -> RichStatus | None:
+    """The status that a domain error becomes. None: not one of this service's errors, or a fault of its own.
+
+    `prefix` stands before every field's name, for a request inside another message.
+    """
     match error:
         case PromptTooLong():
-            status = invalid_fields([FieldViolation(*violation) for violation in error.violations])
+            status = _invalid(error, prefix)
             counts = {
                 "prompt_tokens": str(error.prompt_tokens),
                 "max_tokens": str(error.max_tokens),
@@ -34,7 +38,7 @@ def error_status(error: Exception) -> RichStatus | None:
                 status.code, status.message, "PROMPT_TOO_LONG", counts, field_violations=status.field_violations
             )
         case InvalidRequest():
-            return invalid_fields([FieldViolation(*violation) for violation in error.violations])
+            return _invalid(error, prefix)
         case QueueFull():
             return RichStatus(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -47,6 +51,10 @@ def error_status(error: Exception) -> RichStatus | None:
         case EngineUnavailable():
             return RichStatus(grpc.StatusCode.UNAVAILABLE, str(error), "ENGINE_UNAVAILABLE")
     return None
+
+
+def _invalid(error: InvalidRequest, prefix: str) -> RichStatus:
+    return invalid_fields([FieldViolation(prefix + field, description) for field, description in error.violations])
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -73,8 +81,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> pb.CompleteResponse:
         """Gather one answer."""
         response = pb.CompleteResponse()
-        async with serving_call("Complete", context, error_status):
-            async for message in self._events(request.generate, context, prefix="generate."):
+        prefix = "generate."
+        async with serving_call("Complete", context, partial(error_status, prefix=prefix)):
+            async for message in self._events(request.generate, context, prefix):
                 wire.gather(response, message)
         return response
 
@@ -86,7 +95,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """Count prompt tokens."""
         response = pb.CountTokensResponse()
         async with serving_call("CountTokens", context, error_status):
-            response.token_count = await self._generation.count_tokens(wire.count_input(request))
+            response.token_count = await self._generation.count_tokens(
+                wire.count_input(request), timeout_seconds=remaining_seconds(context, self._default_timeout_seconds)
+            )
             response.context_length = self._generation.info.context_length
         return response
 

@@ -7,6 +7,7 @@ before this module is reached; what llama.cpp refuses becomes a ModelError or En
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from inference_service.adapters.grammar_process import GrammarSession
 from inference_service.adapters.llama_logs import recent_errors, route_logs
 from inference_service.adapters.llama_sampling import SamplerChain, token_logprobs
-from inference_service.core.errors import EngineUnavailable, InferenceError, ModelError
+from inference_service.core.errors import EngineUnavailable, InferenceError, ModelError, RequestFailed
 from inference_service.core.ports import Chunk, SampledToken, SamplerSpec
 
 ALL_LAYERS = -1
@@ -42,13 +43,18 @@ class ModelShape:
 class LlamaModel:
     """A loaded model file. Close it after every runner made from it."""
 
-    def __init__(self, path: Path, *, gpu_layers: int) -> None:
-        """Load the file. `gpu_layers` below 0 offloads all. Raises ModelError. Takes seconds to minutes."""
+    def __init__(self, path: Path, *, gpu_layers: int, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Load the file. `gpu_layers` below 0 offloads all. Takes seconds to minutes, but ends soon once `given_up`.
+
+        Raises ModelError.
+        """
         route_logs()
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0
-        self.handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        go_on = llama_cpp.llama_progress_callback(lambda _progress, _data: not given_up())
+        params.progress_callback = go_on
+        self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
             raise ModelError(
                 f"llama.cpp cannot load the model file {path}: {recent_errors() or 'it gave no reason'}. The file may "
@@ -168,17 +174,19 @@ class LlamaRunner:
         for chunk in chunks:
             row += len(chunk.tokens)
             if chunk.wants_token:
-                sampled.append(self._sample(self._samplers[chunk.slot], row))
+                try:
+                    sampled.append(self._sample(self._samplers[chunk.slot], row))
+                except InferenceError as error:
+                    sampled.append(error)
+                except Exception as fault:  # noqa: BLE001 - one request's fault must not end the others
+                    sampled.append(RequestFailed.by(fault))
         return sampled
 
-    def _sample(self, sampler: SamplerChain, row: int) -> SampledToken | InferenceError:
+    def _sample(self, sampler: SamplerChain, row: int) -> SampledToken:
         # A grammar writes into the logits, and what is reported are those from before.
         before = None if sampler.logprobs is None else self.logits(row).copy()
         if sampler.grammar is not None:
-            try:
-                sampler.mask(self.logits(row))
-            except InferenceError as error:
-                return error
+            sampler.mask(self.logits(row))
         token = sampler.sample(self._context, row)
         if before is None or sampler.logprobs is None:
             return SampledToken(token)

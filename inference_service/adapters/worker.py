@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import structlog
 
@@ -49,19 +50,20 @@ class EngineWorker:
 
     @property
     def status(self) -> EngineStatus:
-        """How busy the engine is, as of its last step."""
-        return self._status
+        """How busy the engine is: running sequences as of its last step, and all other places taken as waiting."""
+        return replace(self._status, queue_length=max(0, self._taken - self._status.slots_used))
 
     def reserve(self) -> _Place:
         """A place in the engine, running or waiting. Raises QueueFull at once where there is none."""
         if self._broken or self._stopping:
             raise EngineUnavailable("The engine has stopped.")
         if self._taken >= self._capacity:
-            status = self._status
+            status = self.status
             # A place comes free when one of the running requests ends.
             retry = min(_MAX_RETRY_SECONDS, max(_MIN_RETRY_SECONDS, self._mean_seconds / max(1, status.slots)))
             raise QueueFull(
-                f"All {status.slots} slots are taken and {status.queue_capacity} requests are waiting already.",
+                f"The service has all the requests that it takes: {status.slots_used} of {status.slots} slots are in "
+                f"use, and {status.queue_length} requests are waiting.",
                 retry_after_seconds=retry,
             )
         self._taken += 1
@@ -77,7 +79,9 @@ class EngineWorker:
     # -- for places
 
     def submit(self, place: _Place, request: EngineRequest) -> Sequence:
-        """Send a request to the engine's thread."""
+        """Send a request to the engine's thread. Raises EngineUnavailable where that has ended meanwhile."""
+        if self._ended.is_set():
+            raise EngineUnavailable("The engine has stopped.")
         assembler = TextAssembler(request.stop, strip_leading_space=request.strip_leading_space)
         sequence = Sequence(request, assembler)
         self._places[sequence] = place
@@ -165,7 +169,7 @@ class _Place:
 
     async def run(self, request: EngineRequest) -> AsyncIterator[Event]:
         """Run the request here: Started, Progress*, Delta*, Finished. Raises InferenceError."""
-        self._sequence = self._worker.submit(self, request)
+        self._sequence = self._worker.submit(self, request)  # where it raises, `release` still gives the place back
         while True:
             await self._arrived.wait()
             self._arrived.clear()

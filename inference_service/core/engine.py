@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InferenceError
+from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InferenceError, RequestFailed
 from inference_service.core.pacing import StepPacer
 from inference_service.core.ports import ModelRunner, SampledToken, SamplerSpec
 from inference_service.core.scheduler import Scheduler
@@ -102,7 +102,7 @@ class Engine:
                 self._prompt_tokens_total += len(chunk.tokens)
                 outputs.append((sequence, Progress(sequence.processed, sequence.prompt_length)))
             if chunk.wants_token:
-                outputs += self._accept(sequence, next(sampled), now)
+                outputs += self._accept_or_fail(sequence, next(sampled), now)
         return outputs
 
     def _fail(self, sequences: Iterable[Sequence], error: InferenceError) -> list[Output]:
@@ -144,13 +144,20 @@ class Engine:
             )
             try:
                 self._runner.open(sequence.slot, spec)
-            except InferenceError as error:
+            except Exception as error:  # noqa: BLE001 - one request's fault must not end the others
                 self._remove(sequence)
-                outputs.append((sequence, error))
+                outputs.append((sequence, error if isinstance(error, InferenceError) else RequestFailed.by(error)))
             else:
                 queue_seconds = sequence.admitted_at - request.arrived
                 outputs.append((sequence, Started(request.prompt, 0, queue_seconds)))
         return outputs
+
+    def _accept_or_fail(self, sequence: Sequence, sampled: SampledToken | InferenceError, now: float) -> list[Output]:
+        try:
+            return self._accept(sequence, sampled, now)
+        except Exception as fault:  # noqa: BLE001 - one request's fault must not end the others
+            self._remove(sequence)
+            return [(sequence, RequestFailed.by(fault))]
 
     def _accept(self, sequence: Sequence, sampled: SampledToken | InferenceError, now: float) -> list[Output]:
         """Take the sequence's next token: its text, and whether it was the last."""

@@ -6,6 +6,7 @@ InferenceError
 ├── QueueFull             nothing was started; says when to try again
 ├── DeadlinePassed        the caller's time is over; the slot is free
 ├── EngineUnavailable     the engine is loading, failed or stopping
+├── RequestFailed         a fault of this service met one request; the others go on
 └── ModelError            the model cannot be loaded; says what to do
     └── UnknownChatFamily its chat template is of no known family
 """
@@ -57,6 +58,17 @@ class DeadlinePassed(InferenceError):
 
 class EngineUnavailable(InferenceError):
     """The engine is loading, failed or stopping."""
+
+
+class RequestFailed(InferenceError):
+    """A fault of this service met one request. The fault is chained, for the log; the others go on."""
+
+    @classmethod
+    def by(cls, fault: Exception) -> RequestFailed:
+        """What becomes of `fault`."""
+        failed = cls("The request failed by a fault of the service.")
+        failed.__cause__ = fault
+        return failed
 
 
 class ModelError(InferenceError):

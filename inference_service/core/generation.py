@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
-from inference_service.core.errors import EngineUnavailable, InvalidRequest
+from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from inference_service.core.ports import GenerationEngine, GrammarChecker, PromptSource
 from inference_service.core.sequence import EngineRequest
-from inference_service.core.types import Chat, EngineStatus, Event, GenerateRequest, ModelInfo
+from inference_service.core.types import Chat, EngineStatus, Event, FittedPrompt, GenerateRequest, ModelInfo
 
-_SEED_LIMIT = 2**32 - 1
-"""llama.cpp takes 0xFFFFFFFF to mean "draw one", so the seeds drawn here stay below it."""
+_SEED_LIMIT = 2**32
+
+COUNTS_AT_ONCE = 2
+"""Inputs whose tokens are counted at once; further ones wait."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Generation:
         """`clock` gives monotonic seconds."""
         self._clock = clock
         self._loaded: LoadedModel | None = None
+        # Nothing limits how many ask for a count, and no prompt of a running request may wait behind them.
+        self._count_threads = ThreadPoolExecutor(COUNTS_AT_ONCE, thread_name_prefix="count")
 
     def attach(self, loaded: LoadedModel) -> None:
         """Serve this model from now on."""
@@ -69,11 +77,7 @@ class Generation:
         # The place comes first: a full engine refuses before any work is spent on the prompt.
         place = model.engine.reserve()
         try:
-            grammar = None
-            if request.response_format is not None:
-                grammar = await model.grammars.check(request.response_format)
-            # Tokenizing a long prompt takes milliseconds that the event loop has not got.
-            prompt = await asyncio.to_thread(model.prompts.build, request)
+            grammar, prompt = await _within(timeout_seconds, _prepare(model, request))
             seed = request.sampling.seed
             prepared = EngineRequest(
                 prompt=prompt,
@@ -92,9 +96,32 @@ class Generation:
         finally:
             place.release()
 
-    async def count_tokens(self, input: Chat | str) -> int:  # noqa: A002 - the contract's own word
+    async def count_tokens(self, input: Chat | str, *, timeout_seconds: float) -> int:  # noqa: A002 - the contract's
         """Prompt tokens of the whole input, uncut. Raises InferenceError."""
-        return await asyncio.to_thread(self._model.prompts.count, input)
+        loop = asyncio.get_running_loop()
+        return await _within(
+            timeout_seconds, loop.run_in_executor(self._count_threads, self._model.prompts.count, input)
+        )
+
+
+async def _prepare(model: LoadedModel, request: GenerateRequest) -> tuple[str | None, FittedPrompt]:
+    """The grammar to run, and the prompt."""
+    grammar = None
+    if request.response_format is not None:
+        grammar = await model.grammars.check(request.response_format)
+    # Tokenizing a long prompt takes milliseconds that the event loop has not got.
+    return grammar, await asyncio.to_thread(model.prompts.build, request)
+
+
+async def _within(timeout_seconds: float, work: Awaitable[_Result]) -> _Result:
+    """Wait for the work. Raises DeadlinePassed where it takes longer."""
+    try:
+        async with asyncio.timeout(timeout_seconds) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlinePassed("The request's deadline passed before it could be started.") from None
 
 
 def _check_token_ids(request: GenerateRequest, vocabulary_size: int) -> None:

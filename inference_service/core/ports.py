@@ -67,7 +67,8 @@ class ModelRunner(Protocol):
     def run(self, chunks: Sequence[Chunk]) -> list[SampledToken | InferenceError]:
         """One forward pass over all chunks; a token for each chunk that wants one, in order.
 
-        An error in the place of a token concerns that sequence alone (its grammar cannot be followed any further).
+        An error in the place of a token concerns that sequence alone (its grammar cannot be followed any further, or
+        its sampler failed).
         Raises EngineUnavailable; then no slot's state is known and `reset` must follow.
         """
 

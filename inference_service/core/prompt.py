@@ -25,6 +25,9 @@ from inference_service.core.types import (
 _CONTEXT_SHARE_KEPT_FREE = 8
 """Where a request names no limit, a chat is cut to leave DEFAULT_MAX_TOKENS or this fraction of the context."""
 
+MOST_IDS_NAMED = 8
+"""Wrong token ids that are named one by one. A request may have a million, and a status is a few kilobytes."""
+
 
 class TextEncoder(Protocol):
     """Turns text into token ids."""
@@ -252,9 +255,12 @@ class PromptBuilder:
             case token_ids:
                 if not token_ids:
                     yield "token_ids.ids", "must not be empty"
-                for index, token_id in enumerate(token_ids):
-                    if not 0 <= token_id < self._encoder.vocabulary_size:
-                        yield f"token_ids.ids[{index}]", below
+                size = self._encoder.vocabulary_size
+                wrong = [index for index, token_id in enumerate(token_ids) if not 0 <= token_id < size]
+                for index in wrong[:MOST_IDS_NAMED]:
+                    yield f"token_ids.ids[{index}]", below
+                if len(wrong) > MOST_IDS_NAMED:
+                    yield "token_ids.ids", f"has {len(wrong):,} entries that are not below {size:,}"
 
 
 def _conversation(chat: Chat) -> tuple[Message, ...]:

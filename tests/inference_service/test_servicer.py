@@ -170,7 +170,9 @@ async def test_a_json_schema_constrains_the_answer(service):
 async def test_a_bad_grammar_is_the_callers_mistake(service):
     error = await failure(service.Complete(pb.CompleteRequest(generate=request(responseFormat={"gbnf": "root ::= ("}))))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert [violation.field for violation in from_rpc_error(error).field_violations] == ["response_format.gbnf"]
+    assert [violation.field for violation in from_rpc_error(error).field_violations] == [
+        "generate.response_format.gbnf"
+    ]
     await until_idle(service)
 
 
@@ -204,13 +206,38 @@ async def test_every_offending_field_is_named_with_its_path(service):
 async def test_a_token_outside_the_vocabulary_is_refused(service):
     ask = request(sampling={"logitBias": [{"tokenId": 40_000, "bias": 1}]})
     error = await failure(service.Complete(pb.CompleteRequest(generate=ask)))
-    assert from_rpc_error(error).field_violations[0].field == "sampling.logit_bias[0].token_id"
+    assert from_rpc_error(error).field_violations[0].field == "generate.sampling.logit_bias[0].token_id"
+
+
+async def test_a_million_wrong_ids_are_refused_in_a_status_that_fits_the_wire(service):
+    error = await failure(
+        service.Complete(pb.CompleteRequest(generate=request(text=None, tokenIds={"ids": [40_000] * 10**6})))
+    )
+    status = from_rpc_error(error)
+    assert status.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert status.field_violations[0].field == "generate.token_ids.ids[0]"
+    assert status.field_violations[-1].description == "has 1,000,000 entries that are not below 32,064"
+
+
+async def test_the_highest_seed_repeats_as_any_other(service):
+    ask = request(sampling={"temperature": 2, "topK": 0, "topP": 1, "seed": 2**32 - 1}, maxTokens=12)
+    first, second = [await service.Complete(pb.CompleteRequest(generate=ask)) for _ in range(2)]
+    assert first.token_ids == second.token_ids
+    assert first.finished.seed == 2**32 - 1
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20, 1e-5])
+async def test_a_temperature_next_to_nothing_is_as_good_as_none(service, temperature):
+    greedy = await service.Complete(pb.CompleteRequest(generate=request(maxTokens=8)))
+    ask = request(maxTokens=8, sampling={"temperature": temperature, "topK": 0, "topP": 1})
+    assert (await service.Complete(pb.CompleteRequest(generate=ask))).token_ids == greedy.token_ids
 
 
 async def test_a_prompt_that_is_too_long_gives_the_counts(service):
     error = await failure(service.Complete(pb.CompleteRequest(generate=request(text="word " * 5000))))
     status = from_rpc_error(error)
     assert (status.code, status.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PROMPT_TOO_LONG")
+    assert status.field_violations[0].field == "generate.text"
     assert int(status.metadata["prompt_tokens"]) > 4000
     assert status.metadata["context_length"] == "2048"
     await until_idle(service)

@@ -158,3 +158,26 @@ async def test_closing_answers_who_is_still_there_and_ends_the_thread():
     with pytest.raises(EngineUnavailable):
         await task
     assert not any(thread.name == "engine" for thread in threading.enumerate())
+
+
+async def test_a_request_that_comes_when_the_engine_has_ended_is_refused_and_does_not_hang():
+    failed = asyncio.Event()
+    runner = PacedRunner()
+    async with working(runner, on_failure=failed.set) as worker:
+        place = worker.reserve()  # its prompt is still being built
+        runner.broken = True
+        with pytest.raises(EngineUnavailable):
+            await collect(worker)
+        await asyncio.wait_for(failed.wait(), 5)
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(anext(aiter(place.run(engine_request()))), 5)
+        place.release()
+
+
+async def test_every_place_taken_is_counted_as_running_or_waiting():
+    async with working(FakeRunner(), slots=1, queue=2) as worker:
+        places = [worker.reserve(), worker.reserve()]
+        assert (worker.status.slots_used, worker.status.queue_length) == (0, 2)
+        for place in places:
+            place.release()
+        assert worker.status.queue_length == 0

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from inference_service.core.engine import Departed, Engine, Output
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
+from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest, RequestFailed
 from inference_service.core.pacing import StepPacer
+from inference_service.core.ports import SamplerSpec
 from inference_service.core.scheduler import Scheduler
 from inference_service.core.sequence import EngineRequest, Sequence
 from inference_service.core.types import Delta, Finished, FinishReason, Progress, Started
@@ -191,4 +194,34 @@ def test_cells_in_use_never_pass_the_kv_cache():
         bench.add(engine_request(10, max_tokens=20))
     bench.finish()
     assert 30 <= bench.runner.peak_cells <= 100
+    assert bench.idle()
+
+
+class FaultyRunner(FakeRunner):
+    """Has a fault that only the requests with a seed of 13 or 14 meet."""
+
+    def open(self, slot: int, spec: SamplerSpec) -> None:
+        super().open(slot, spec)
+        if spec.seed == 13:
+            raise ValueError("scripted fault")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        if token_id == FAULT:
+            raise KeyError(token_id)
+        return super().token_bytes(token_id)
+
+
+FAULT = 999
+
+
+@pytest.mark.parametrize("seed", [13, 14])
+def test_a_fault_that_meets_one_request_leaves_the_others_alone(seed: int):
+    bench = Bench(FaultyRunner(lambda prompt: (FAULT,) if prompt[0] == 50 else say("fine")))
+    faulty = bench.add(replace(engine_request(first_token=50), seed=seed))
+    other = bench.add(engine_request())
+    outputs = bench.finish()
+    failure = of(outputs, faulty)[-1]
+    assert isinstance(failure, RequestFailed)
+    assert isinstance(failure.__cause__, ValueError if seed == 13 else KeyError)
+    assert text(of(outputs, other)) == "fine"
     assert bench.idle()
