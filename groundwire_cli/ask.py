@@ -48,7 +48,7 @@ def ask(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Makes sampling repeatable.")] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="Give up after this long.")
+        float, typer.Option(min=0.001, max=86_400, metavar="SECONDS", help="Give up after this long.")
     ] = DEFAULT_TIMEOUT_SECONDS,
     target: Annotated[
         str | None,
@@ -62,7 +62,7 @@ def ask(
 
     Examples:
 
-    groundwire ask "What does the gateway do when nothing is found?"
+    groundwire ask "Can a web page forge a control token?"
 
     groundwire ask --freshness week --news "Who won the election in Iceland?"
 

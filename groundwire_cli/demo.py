@@ -22,7 +22,7 @@ from groundwire_cli.services import SERVICES
 from groundwire_cli.terminal import error_console, output_console
 from groundwire_cli.terminal_text import printable_line
 
-DEMO_QUESTION: Final = "What does the gateway do when the search finds nothing?"
+DEMO_QUESTION: Final = "Can a web page forge a control token?"
 """About this project's own documents, which are the sample index."""
 
 TIMEOUT_SECONDS: Final = 120.0

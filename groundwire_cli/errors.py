@@ -3,6 +3,7 @@
 CommandError            what a person reads on standard error, and the exit code
 ├── BadUsage            the command line is not valid
 ├── Interrupted         Ctrl-C
+├── OutputFailed        standard output cannot be written
 └── OutputClosed        the reader of standard output went away; nothing is said
 """
 
@@ -32,6 +33,13 @@ class Interrupted(CommandError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ExitCode.INTERRUPTED)
+
+
+class OutputFailed(CommandError):
+    """Standard output cannot be written: a full disk, say."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"The output cannot be written: {error.strerror or error}.")
 
 
 class OutputClosed(CommandError):

@@ -13,7 +13,7 @@ from groundwire_cli.rpc_errors import call_failed
 from groundwire_cli.search_options import NO_OPTIONS, SearchOptions
 from groundwire_cli.services import GATEWAY
 from groundwire_rpc.channels import open_channel
-from groundwire_rpc.metadata import REQUEST_ID_KEY, new_call_metadata
+from groundwire_rpc.metadata import REQUEST_ID_KEY, is_request_id, new_call_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def ask_request(question: Question) -> gateway_pb2.AskRequest:
             temperature=question.temperature,
             seed=question.seed,
         )
-    except (UnicodeEncodeError, ValueError) as error:
-        raise BadUsage(f"The question cannot be sent: {error}") from None
+    except UnicodeEncodeError:
+        raise BadUsage("The question, or an option, is not valid UTF-8 text.") from None
     if question.search.provider is not None:
         request.provider = gateway_pb2.Provider.Value(f"PROVIDER_{question.search.provider.upper()}")
     if question.search.news:
@@ -66,7 +66,7 @@ def call_metadata(request_id: str | None) -> tuple[tuple[str, str], ...]:
     fresh = new_call_metadata()
     if request_id is None:
         return fresh.outgoing()
-    if not request_id.isascii() or not request_id.isprintable():
+    if not is_request_id(request_id):
         raise BadUsage("--request-id: give 1 to 128 letters, digits or any of . _ : / + = @ -")
     return tuple((key, request_id if key == REQUEST_ID_KEY else value) for key, value in fresh.outgoing())
 

@@ -11,7 +11,7 @@ from groundwire_cli import ask, search, serve
 from groundwire_cli.errors import CommandError
 from groundwire_cli.exit_codes import ASK_EPILOG, SEARCH_EPILOG
 from groundwire_cli.lazy_group import lazy_group
-from groundwire_cli.terminal import report_error, settle_output, tolerate_any_encoding
+from groundwire_cli.terminal import open_missing_streams, report_error, settle_output, tolerate_any_encoding
 
 app = typer.Typer(
     name="groundwire",
@@ -121,6 +121,7 @@ app.add_typer(
 
 def main() -> None:
     """Run the command line and exit with one of groundwire_cli.exit_codes."""
+    open_missing_streams()
     tolerate_any_encoding()
     try:
         app(prog_name="groundwire")

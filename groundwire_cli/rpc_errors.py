@@ -60,6 +60,9 @@ def _lines(
         return _unreachable(called, target, answered, status.message)
     if not status.reason and status.code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout_seconds is not None:
         return [f"No whole answer within {timeout_seconds:g} s. Give it more time with --timeout."]
+    if not status.reason and status.code is grpc.StatusCode.UNIMPLEMENTED:
+        where = f"Say where it is with --target or {called.target_variable}."
+        return [f"What answers at {target} is not the {called.name} service. {where}"]
     name = printable_line(status.metadata.get("service", "")) or called.name
     saying = _SAYINGS.get(status.code, f"failed ({status.code.name})")
     lines = [f"The {name} service {saying}."]

@@ -42,7 +42,7 @@ def search(
     ] = None,
     news: Annotated[bool, typer.Option("--news", help="Search news articles instead of web pages.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="Give up after this long.")
+        float, typer.Option(min=0.001, max=86_400, metavar="SECONDS", help="Give up after this long.")
     ] = DEFAULT_TIMEOUT_SECONDS,
     target: Annotated[
         str | None,

@@ -38,8 +38,8 @@ def search_request(query: Query) -> search_pb2.SearchRequest:
             country=query.options.country,
             search_language=query.options.language,
         )
-    except (UnicodeEncodeError, ValueError) as error:
-        raise BadUsage(f"The query cannot be sent: {error}") from None
+    except UnicodeEncodeError:
+        raise BadUsage("The query, or an option, is not valid UTF-8 text.") from None
     if query.options.provider is not None:
         request.provider = search_pb2.Provider.Value(f"PROVIDER_{query.options.provider.upper()}")
     if query.options.news:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from groundwire_cli.errors import CommandError, OutputClosed
+from groundwire_cli.errors import CommandError, OutputClosed, OutputFailed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,16 +33,24 @@ def _console(*, stderr: bool) -> Console:
         def on_broken_pipe(self) -> None:
             raise OutputClosed
 
+        def print(self, *objects: Any, **options: Any) -> None:  # Any: what rich prints
+            try:
+                super().print(*objects, **options)
+            except OSError as error:
+                raise OutputFailed(error) from None
+
     return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def write_output(text: str) -> None:
-    """Write to standard output at once. Raises OutputClosed where its reader went away."""
+    """Write to standard output at once. Raises OutputClosed where its reader went away, and OutputFailed."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None
+    except OSError as error:
+        raise OutputFailed(error) from None
 
 
 def report_error(error: CommandError) -> None:
@@ -49,19 +58,26 @@ def report_error(error: CommandError) -> None:
     if error.message:
         from rich.text import Text
 
-        with contextlib.suppress(OSError, OutputClosed):
+        with contextlib.suppress(OSError, OutputClosed, OutputFailed):
             error_console().print(
                 Text("groundwire: ", style="bold red").append(error.message, style="not bold default")
             )
 
 
 def settle_output() -> None:
-    """Flush standard output; where its reader went away, make sure that the interpreter does not complain at exit."""
+    """Flush standard output; where that fails, make sure that the interpreter does not complain at exit."""
     try:
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
+    except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_missing_streams() -> None:
+    """Put the null device in the place of standard streams that whoever started this process has closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def tolerate_any_encoding() -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from groundwire_cli.config import CliConfig, load_config
-from groundwire_cli.errors import OutputClosed
+from groundwire_cli.demo import DEMO_QUESTION
+from groundwire_cli.errors import OutputClosed, OutputFailed
 from groundwire_cli.fleet import Fleet, FleetPlan, refuse_taken_ports
 from groundwire_cli.log_lines import readable
 from groundwire_cli.services import INFERENCE, SEARCH, SERVICES
@@ -38,7 +39,7 @@ class PrefixedLog:
 
     def _print(self, name: str, text: Text) -> None:
         # Without a reader of the log the services still run.
-        with contextlib.suppress(OutputClosed, OSError):
+        with contextlib.suppress(OutputClosed, OutputFailed):
             self._console.print(Text(f"{name:<10} | ", style=_STYLES.get(name, "")).append_text(text))
 
 
@@ -73,7 +74,7 @@ async def run_up() -> None:
 async def _keep(fleet: Fleet, log: PrefixedLog) -> None:
     target = await fleet.start()
     log.note("", f"ready: the gateway answers at {target}. Try, in another terminal:")
-    log.note("", '  groundwire ask "What does Groundwire do when nothing is found?"')
+    log.note("", f'  groundwire ask "{DEMO_QUESTION}"')
     log.note(
         "",
         f"""  grpcurl -plaintext -d '{{"question":"What is Groundwire?"}}' {target} """

@@ -45,6 +45,11 @@ def new_call_metadata() -> CallMetadata:
     return CallMetadata(str(uuid.uuid4()), f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01")
 
 
+def is_request_id(text: str) -> bool:
+    """Whether the services take it: 1 to 128 letters, digits or any of . _ : / + = @ - (any other is replaced)."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
 def call_metadata(context: grpc.aio.ServicerContext[Any, Any]) -> CallMetadata:
     """The metadata of a call being served; what is missing or malformed is made anew."""
     received = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -52,7 +57,7 @@ def call_metadata(context: grpc.aio.ServicerContext[Any, Any]) -> CallMetadata:
     request_id = received.get(REQUEST_ID_KEY, "")
     traceparent = received.get(TRACEPARENT_KEY, "")
     return CallMetadata(
-        request_id if _REQUEST_ID.fullmatch(request_id) else fresh.request_id,
+        request_id if is_request_id(request_id) else fresh.request_id,
         traceparent if _TRACEPARENT.fullmatch(traceparent) else fresh.traceparent,
     )
 

@@ -256,6 +256,7 @@ async def test_a_stream_without_an_end_is_no_success(tmp_path: Path) -> None:
         ("--max-sources", "0"),
         ("--temperature", "3"),
         ("--seed", "-1"),
+        ("--timeout", "inf"),
         ("--provider", "bing"),
         ("--target", "noport"),
         ("--no-such-option",),

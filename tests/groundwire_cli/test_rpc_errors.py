@@ -85,6 +85,12 @@ def test_a_deadline_of_this_side() -> None:
     assert error.message == "No whole answer within 5 s. Give it more time with --timeout."
 
 
+def test_a_wrong_server_at_the_target() -> None:
+    error = failed(RichStatus(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
+    assert error.exit_code is ExitCode.FAILED
+    assert error.message.startswith("What answers at 127.0.0.1:50051 is not the gateway service. Say where it is with")
+
+
 def test_messages_cannot_act_on_the_terminal() -> None:
     error = failed(RichStatus(grpc.StatusCode.INTERNAL, "bad\x1b[2J thing", reason="INTERNAL"))
     assert error.message == "The gateway service failed (INTERNAL).\n  bad thing"

@@ -77,5 +77,9 @@ def test_text_that_is_not_unicode_is_refused() -> None:
 def test_a_request_id_travels_as_metadata() -> None:
     assert dict(call_metadata("mine-1"))["x-request-id"] == "mine-1"
     assert dict(call_metadata(None))["x-request-id"] != dict(call_metadata(None))["x-request-id"]
-    with pytest.raises(BadUsage):
-        call_metadata("line\nend")
+
+
+@pytest.mark.parametrize("request_id", ["line\nend", "two words", "", "x" * 129, "한국"])
+def test_a_request_id_that_the_services_would_replace_is_refused(request_id: str) -> None:
+    with pytest.raises(BadUsage, match="--request-id"):
+        call_metadata(request_id)
