@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos/groundwire -name '*.proto' | sort)
 PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_cli
-CODE := $(PACKAGES) tests models benchmarks
+CODE := $(PACKAGES) tests
 SERVICE ?= gateway
 
 .DEFAULT_GOAL := help
@@ -18,14 +18,17 @@ help: ## list the targets
 
 setup: $(READY) ## make the virtual environment (llama.cpp is compiled once: some 4 minutes)
 
-# pip only brings uv, whose cache keeps the compiled llama-cpp-python for the next clone.
+# llama-cpp-python is published as source only. pip compiles it, because pip keeps the wheel it made for the next clone
+# whatever the registry says of caching; uv, which installs the rest within seconds, may compile it anew.
 $(READY): pyproject.toml constraints.txt Makefile
 	@test -n "$(PYTHON)" || { echo "setup: no python3 found. Install Python 3.11 or newer, or set PYTHON=/path/to/python." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: $(PYTHON) is $$($(PYTHON) -V). Groundwire needs Python 3.11 or newer; set PYTHON=/path/to/python3.11." >&2; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "setup: no C++ compiler found; llama.cpp is compiled from source. On Debian or Ubuntu: apt-get install g++" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "setup: could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@echo "setup: installing packages into $(VENV) (llama.cpp is compiled the first time: some 4 minutes)"
+	@echo "setup: installing llama-cpp-python into $(VENV) (compiled the first time: some 4 minutes)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt llama-cpp-python
+	@echo "setup: installing the other packages"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
