@@ -19,7 +19,7 @@ from search_service.adapters.local_index_errors import IndexNotWritable, damaged
 from search_service.core.chunking import Chunk
 from search_service.core.terms import index_terms
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever the tables, or the terms made of a text, change."""
 APPLICATION_ID: Final = 0x47574958
 """Marks an SQLite file as an index of ours ("GWIX")."""

@@ -45,8 +45,8 @@ def opened_both_ways(path: Path) -> list[Callable[[], object]]:
 def search_all(path: Path) -> None:
     with IndexReader(path) as reader:
         reader.stats()
-        reader.chunks_with(["gatewai"])
-        reader.candidates(["gatewai"])
+        reader.chunks_with(["gateway"])
+        reader.candidates(["gateway"])
 
 
 def execute(path: Path, statement: str) -> None:
@@ -110,7 +110,7 @@ def test_an_index_in_a_folder_without_write_access_is_read_but_not_written(index
     index.chmod(0o400)
     try:
         with IndexReader(index) as reader:
-            assert reader.candidates(["gatewai"])
+            assert reader.candidates(["gateway"])
         with pytest.raises(IndexNotWritable, match="write access"):
             index_files(index, index.parent / "docs")
     finally:
@@ -122,7 +122,7 @@ def test_reading_needs_no_lock_while_another_process_writes(index: Path) -> None
         other.execute("BEGIN IMMEDIATE")
         other.execute("DELETE FROM documents")
         with IndexReader(index) as reader:
-            assert reader.candidates(["gatewai"])
+            assert reader.candidates(["gateway"])
         other.execute("ROLLBACK")
 
 
@@ -137,13 +137,13 @@ def test_a_reader_sees_one_state_and_the_next_reader_the_next(index: Path) -> No
 def test_a_search_ends_once_it_is_cut_off(index: Path) -> None:
     cut_off = False
     with IndexReader(index, is_cut_off=lambda: cut_off) as reader:
-        assert reader.candidates(["gatewai"])
+        assert reader.candidates(["gateway"])
         text = {f"{n}.md": "gateway " * 200 for n in range(200)}
         index_files(index, write_files(index.parent / "more", text))
         with IndexReader(index, is_cut_off=lambda: cut_off) as late:
             cut_off = True
             with pytest.raises(IndexInterrupted):
-                late.candidates(["gatewai"])
+                late.candidates(["gateway"])
 
 
 @pytest.mark.parametrize(

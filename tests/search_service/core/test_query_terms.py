@@ -14,7 +14,7 @@ from search_service.core.terms import index_terms
         ("What is the capital of France?", ["capit", "franc"]),
         ("How does continuous batching work?", ["continu", "batch"]),
         ("to be or not", ["not"]),
-        ("who are you", ["who", "ar", "you"]),
+        ("who are you", ["who", "are", "you"]),
         ("서울", ["서울"]),
         ("서울에서", ["서울"]),
         ("서울에서는", ["서울"]),

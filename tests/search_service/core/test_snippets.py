@@ -16,14 +16,14 @@ def snippet(text: str, *terms: str, max_characters: int = 600) -> str:
 
 def test_the_sentences_that_hold_the_terms_are_chosen() -> None:
     text = f"{FILLER} {FILLER} {FILLER} {FILLER} The gateway listens on port 50051. {FILLER} {FILLER} {FILLER} {FILLER}"
-    found = snippet(text, "gatewai", "port", max_characters=200)
+    found = snippet(text, "gateway", "port", max_characters=200)
     assert "The gateway listens on port 50051." in found
     assert len(found) <= 200
 
 
 def test_terms_in_neighbouring_sentences_are_shown_together() -> None:
     text = f"The port is open. {FILLER} {FILLER} The gateway starts. Then it opens its port. {FILLER}"
-    assert snippet(text, "gatewai", "port", max_characters=60) == "The gateway starts. Then it opens its port."
+    assert snippet(text, "gateway", "port", max_characters=60) == "The gateway starts. Then it opens its port."
 
 
 def test_sentences_are_whole_and_in_order() -> None:
