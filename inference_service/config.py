@@ -32,10 +32,10 @@ class InferenceConfig(Settings):
     """Layers to put on the GPU: -1 for all, 0 for none. Without effect where llama.cpp was built without one."""
     inference_step_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
     """The most that one forward pass should take. Shorter: smoother streams beside long prompts, slower prompts."""
-    inference_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Deadline of a call whose caller set none."""
-    shutdown_grace_seconds: Annotated[float, Field(ge=0)] = 10.0
-    """How long running calls may go on after SIGTERM."""
+    inference_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    """Deadline of a call whose caller set none: up to a day."""
+    shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """How long running calls may go on after SIGTERM: up to an hour."""
     log_level: LogLevel = "info"
     """debug, info, warning or error."""
 
