@@ -55,7 +55,7 @@ class _Holding:
 
 
 class LocalIndexProvider:
-    """Searches the user's index where there is one, else a sample index of `sample_folder`.
+    """Searches the user's index where there is one with documents, else a sample index of `sample_folder`.
 
     The index is opened anew for every search, which takes well under a millisecond: what was added, removed or
     replaced is found by the next search.
@@ -111,11 +111,15 @@ class LocalIndexProvider:
     # In a thread of the executor.
 
     def _answer(self, query: SearchQuery, cutoff: _Cutoff) -> SearchPage:
-        path, is_sample = self._path, False
-        if not self._has_own_index() and self._sample is not None:
-            path, is_sample = self._sample.ready(is_cut_off=cutoff.is_passed), True
-        with IndexReader(path, is_cut_off=cutoff.is_passed) as reader:
-            self._holding = _Holding(reader.stats(), is_sample)
+        if self._sample is None or self._has_own_index():
+            with IndexReader(self._path, is_cut_off=cutoff.is_passed) as reader:
+                stats = reader.stats()
+                if stats.documents or self._sample is None:
+                    self._holding = _Holding(stats)
+                    return _search(reader, query, self._now())
+            # It holds nothing: all of it was removed, or nothing could be added.
+        with IndexReader(self._sample.ready(is_cut_off=cutoff.is_passed), is_cut_off=cutoff.is_passed) as reader:
+            self._holding = _Holding(reader.stats(), is_sample=True)
             return _search(reader, query, self._now())
 
     def _has_own_index(self) -> bool:
@@ -127,10 +131,12 @@ class LocalIndexProvider:
     def _look(self) -> None:
         """Count what the index holds. Never raises."""
         is_sample = self._sample is not None and not self._has_own_index()
-        path = self._sample.path if self._sample is not None and is_sample else self._path
         try:
-            with IndexReader(path) as reader:
-                self._holding = _Holding(reader.stats(), is_sample)
+            stats = _stats(self._path) if not is_sample else None
+            if self._sample is not None and not (stats and stats.documents):
+                is_sample = True
+                stats = _stats(self._sample.path)
+            self._holding = _Holding(stats, is_sample)
         except IndexMissing as problem:
             self._holding = _Holding(None, is_sample, "" if is_sample else str(problem))
         except IndexBusy:
@@ -138,6 +144,11 @@ class LocalIndexProvider:
         except IndexProblem as problem:
             self._holding = _Holding(None, is_sample, str(problem))
         self._looked_at = time.monotonic()
+
+
+def _stats(path: Path) -> IndexStats:
+    with IndexReader(path) as reader:
+        return reader.stats()
 
 
 class _Cutoff:

@@ -13,12 +13,12 @@ MAX_QUERY_TERMS: Final = 64
 """Of a longer query the first terms are used: each costs a pass over the index."""
 
 _ENGLISH: Final = frozenset(
-    """a about am an and any are aren as at be been being but by can could couldn d did didn do does doesn doing
-    don explain find for from give had happen happens has hasn have haven having he her him his how i if in into
-    is isn it its just ll many may me mean means might much must my of on or our please s shall she should
-    shouldn show so some such t tell than that the their them then there these they this those to us ve was wasn
-    we were weren what when where whether which while who whom whose why will with won work works would wouldn
-    you your""".split()  # noqa: SIM905 - words read better as text
+    """a about am an and another any are aren as at be been being but by can could couldn d did didn do does doesn
+    doing don explain find for from give had happen happens has hasn have haven having he her him his how i if
+    in into is isn it its just ll many may me mean means might much must my of on or our please s shall she
+    should shouldn show so some such t tell than that the their them then there these they this those to us use
+    used using ve was wasn we were weren what when where whether which while who whom whose why will with won
+    work works would wouldn you your""".split()  # noqa: SIM905 - words read better as text
 )
 
 _KOREAN_WORDS: Final = re.compile(

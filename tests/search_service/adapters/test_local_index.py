@@ -365,6 +365,20 @@ class TestSample:
         finally:
             await provider.close()
 
+    async def test_an_index_that_holds_nothing_does_not_hide_it(self, tmp_path: Path, index: Path) -> None:
+        with IndexWriter(index):
+            pass  # as after `groundwire index add` of a folder without documents, or after removing everything
+        provider = LocalIndexProvider(index, write_files(tmp_path / "docs"))
+        try:
+            assert provider.status().available
+            assert (await best(provider, "gateway port")).title == "Ports"
+            assert provider.status().detail.startswith("The sample index")
+            index_files(index, write_files(tmp_path / "mine"))
+            await search(provider, "port")
+            assert not provider.status().detail.startswith("The sample index")
+        finally:
+            await provider.close()
+
     async def test_an_empty_folder_is_no_sample(self, tmp_path: Path, index: Path) -> None:
         (tmp_path / "docs").mkdir()
         with pytest.raises(ProviderNotSetUp, match="groundwire index add"):

@@ -13,6 +13,7 @@ from search_service.core.terms import index_terms
     [
         ("What is the capital of France?", ["capit", "franc"]),
         ("How does continuous batching work?", ["continu", "batch"]),
+        ("Can I use another model?", ["model"]),
         ("to be or not", ["not"]),
         ("who are you", ["who", "are", "you"]),
         ("서울", ["서울"]),
