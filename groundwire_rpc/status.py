@@ -24,6 +24,18 @@ PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
 """gRPC's own clients obey this trailer and ignore RetryInfo (gRFC A6), so both are sent."""
 
 
+MAX_MESSAGE_BYTES: Final = 768
+MAX_VIOLATION_BYTES: Final = 2_000
+"""Of a status's message and of its field violations, in UTF-8. A client built on gRPC's C core drops trailers beyond
+8 KiB and reports RESOURCE_EXHAUSTED instead. The message is in them twice, once percent-encoded, and the details are in
+base64."""
+
+MORE_FIELDS: Final = "*"
+"""The field of the last violation where there are more than fit."""
+
+_CUT: Final = " …"
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """One offending field of a request."""
@@ -87,8 +99,26 @@ class _GrpcStatus(grpc.Status):
         self.trailing_metadata = trailing_metadata
 
 
+def _bounded(status: RichStatus) -> RichStatus:
+    """The status cut down to what a client takes; the last violation then counts those left out."""
+    message = status.message
+    if len(message.encode()) > MAX_MESSAGE_BYTES:
+        message = message.encode()[: MAX_MESSAGE_BYTES - len(_CUT.encode())].decode(errors="ignore") + _CUT
+    kept: list[FieldViolation] = []
+    size = 0
+    for violation in status.field_violations:
+        size += len(violation.field.encode()) + len(violation.description.encode())
+        if size > MAX_VIOLATION_BYTES:
+            left_out = len(status.field_violations) - len(kept)
+            kept.append(FieldViolation(MORE_FIELDS, f"{left_out:,} more fields are not valid"))
+            break
+        kept.append(violation)
+    return replace(status, message=message, field_violations=kept)
+
+
 def to_grpc(status: RichStatus) -> grpc.Status:
-    """The status with its details packed into trailing metadata."""
+    """The status with its details packed into trailing metadata, within what clients take of it."""
+    status = _bounded(status)
     details: list[Any] = []
     if status.reason:
         details.append(

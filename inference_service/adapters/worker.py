@@ -59,8 +59,9 @@ class EngineWorker:
             raise EngineUnavailable("The engine has stopped.")
         if self._taken >= self._capacity:
             status = self.status
-            # A place comes free when one of the running requests ends.
-            retry = min(_MAX_RETRY_SECONDS, max(_MIN_RETRY_SECONDS, self._mean_seconds / max(1, status.slots)))
+            # The next place comes free sooner, but others come back for it too: half of the queue's own time.
+            half_queue_seconds = self._mean_seconds * (1 + status.queue_length) / (2 * status.slots)
+            retry = min(_MAX_RETRY_SECONDS, max(_MIN_RETRY_SECONDS, half_queue_seconds))
             raise QueueFull(
                 f"The service has all the requests that it takes: {status.slots_used} of {status.slots} slots are in "
                 f"use, and {status.queue_length} requests are waiting.",

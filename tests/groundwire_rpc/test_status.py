@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from google.rpc import status_pb2
 from groundwire_rpc.channels import open_channel
 from groundwire_rpc.server import RpcServer
 from groundwire_rpc.status import (
+    MORE_FIELDS,
     PUSHBACK_TRAILER,
     FieldViolation,
     QuotaViolation,
@@ -104,6 +106,20 @@ async def test_details_that_contradict_the_status_are_left_out(failing: Failing)
 async def test_details_that_do_not_parse_are_left_out(failing: Failing) -> None:
     failing.raw = (grpc.StatusCode.UNAVAILABLE, "Down.", ((DETAILS_TRAILER, b"\xff\xff\xff"),))
     assert from_rpc_error(await failing.received()) == RichStatus(grpc.StatusCode.UNAVAILABLE, "Down.")
+
+
+@pytest.mark.parametrize("word", ["x", "한"])
+async def test_a_client_takes_the_status_however_much_there_is_to_say(failing: Failing, word: str) -> None:
+    fields = [FieldViolation(f"chat.documents[{index}].text", word * 60) for index in range(300)]
+    failing.status = replace(invalid_fields(fields), metadata={"service": "inference"}, retry_after_seconds=1)
+    received = from_rpc_error(await failing.received())
+    assert received.code is grpc.StatusCode.INVALID_ARGUMENT
+    *named, more = received.field_violations
+    assert named == fields[: len(named)]
+    assert len(named) >= 8
+    assert more == FieldViolation(MORE_FIELDS, f"{300 - len(named)} more fields are not valid")
+    assert received.message.startswith("The request is not valid. chat.documents[0].text: " + word)
+    assert received.message.endswith(" …")
 
 
 def test_invalid_fields_says_all_in_its_message_too() -> None:

@@ -11,6 +11,8 @@ is that service's, whether before the first delta or after it:
   RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
   UNAVAILABLE          a service behind cannot be reached or failed
   DEADLINE_EXCEEDED    the caller's deadline passed, or 120 s where it set none
+
+A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
 
 from collections import abc as _abc

@@ -10,6 +10,8 @@ Errors travel only as a gRPC status with google.rpc details, and a stream that f
                       full; nothing was started
   UNAVAILABLE         the model is loading, or the engine failed and is being restarted
   DEADLINE_EXCEEDED   the caller's deadline passed; generation has stopped and its slot is free
+
+A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
 
 from collections import abc as _abc

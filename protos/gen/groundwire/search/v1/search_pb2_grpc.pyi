@@ -10,6 +10,8 @@ Errors travel only as a gRPC status with google.rpc details:
                        google.rpc.QuotaFailure where a quota is spent
   UNAVAILABLE          the provider failed, could not be reached or answered junk
   DEADLINE_EXCEEDED    the provider was too slow
+
+A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
 
 from collections import abc as _abc
