@@ -16,7 +16,7 @@ SERVICE ?= gateway
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make the virtual environment (llama.cpp is compiled once: some 4 minutes)
+setup: $(READY) ## make the virtual environment (llama.cpp is compiled once: several minutes)
 
 # llama-cpp-python is published as source only. pip compiles it, because pip keeps the wheel it made for the next clone
 # whatever the registry says of caching; uv, which installs the rest within seconds, may compile it anew.
@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt Makefile
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "setup: no C++ compiler found; llama.cpp is compiled from source. On Debian or Ubuntu: apt-get install g++" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "setup: could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@echo "setup: installing llama-cpp-python into $(VENV) (compiled the first time: some 4 minutes)"
+	@echo "setup: installing llama-cpp-python into $(VENV) (compiled the first time: several minutes)"
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt llama-cpp-python
 	@echo "setup: installing the other packages"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
