@@ -64,6 +64,7 @@ imports: setup
 
 proto-lint: setup
 	@$(BIN)/buf lint || { echo "check: the protos do not pass buf lint." >&2; exit 1; }
+	@$(BIN)/buf format --diff --exit-code || { echo "check: the protos' format differs; run 'make fmt'." >&2; exit 1; }
 
 fmt: setup ## format the code and the protos, mend what lint can mend
 	@$(BIN)/ruff check --fix-only --quiet $(CODE)
