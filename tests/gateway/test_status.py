@@ -39,7 +39,7 @@ async def test_the_status_tells_how_each_service_is_and_how_many_questions_run()
         address = await open_gateway(resources, target, missing)
         stub = gateway_pb2_grpc.AnswerServiceStub(await resources.enter_async_context(open_channel(address)))
         asking = stub.Ask(gateway_pb2.AskRequest(question="Why?"), timeout=20)
-        await asyncio.wait_for(search.arrived.wait(), 2)
+        await asyncio.wait_for(search.arrived.wait(), 20)
         status = await stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5)
         asking.cancel()
 
@@ -60,7 +60,7 @@ async def test_services_that_say_nothing_are_waited_for_together_and_not_long() 
         stub = gateway_pb2_grpc.AnswerServiceStub(await resources.enter_async_context(open_channel(address)))
         begun = time.monotonic()
         status = await stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=10)
-    assert time.monotonic() - begun < 3.5
+    assert time.monotonic() - begun < 3.9
     assert [backend.state for backend in status.backends] == [gateway_pb2.BACKEND_STATE_UNREACHABLE] * 2
 
 

@@ -35,13 +35,13 @@ class Heard:
         self.notes.append((name, text))
 
     async def until_noted(self, text: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not any(text in note for _, note in self.notes):
                 await asyncio.sleep(0.01)
 
 
 async def pid_of(supervisor: Supervisor, name: str, other_than: int | None = None) -> int:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (pid := supervisor.pid(name)) is None or pid == other_than:
             await asyncio.sleep(0.01)
         return pid
@@ -50,7 +50,7 @@ async def pid_of(supervisor: Supervisor, name: str, other_than: int | None = Non
 async def test_start_returns_the_announced_address_and_stop_ends_it() -> None:
     heard = Heard()
     async with Supervisor(heard, QUICK) as supervisor:
-        assert await supervisor.start(server("one", port=4711), timeout_seconds=5) == "127.0.0.1:4711"
+        assert await supervisor.start(server("one", port=4711), timeout_seconds=20) == "127.0.0.1:4711"
         pid = await pid_of(supervisor, "one")
         assert is_alive(pid)
     assert not is_alive(pid)
@@ -63,7 +63,7 @@ async def test_lines_of_both_streams_are_reported_as_they_come() -> None:
     loud = "import sys; sys.stderr.write('half '); sys.stderr.flush(); sys.stderr.write('whole\\nno end'); sys.exit(3)"
     async with Supervisor(heard, QUICK) as supervisor:
         with pytest.raises(GaveUp):
-            await supervisor.start(script("loud", "print('out', flush=True)\n" + loud), timeout_seconds=5)
+            await supervisor.start(script("loud", "print('out', flush=True)\n" + loud), timeout_seconds=20)
     assert heard.lines[0] == ("loud", "out")
     assert ("loud", "half whole") in heard.lines
     assert ("loud", "no end") in heard.lines
@@ -72,7 +72,7 @@ async def test_lines_of_both_streams_are_reported_as_they_come() -> None:
 async def test_what_dies_is_started_again_and_the_back_off_grows() -> None:
     heard = Heard()
     async with Supervisor(heard, QUICK) as supervisor:
-        await supervisor.start(server("one"), timeout_seconds=5)
+        await supervisor.start(server("one"), timeout_seconds=20)
         first = await pid_of(supervisor, "one")
         os.kill(first, signal.SIGKILL)
         second = await pid_of(supervisor, "one", other_than=first)
@@ -86,12 +86,12 @@ async def test_a_restart_may_get_another_environment(tmp_path: Path) -> None:
     heard = Heard()
     program = f"import os; open({str(tmp_path / 'seen')!r}, 'a').write(os.environ.get('PORT', 'none') + ' ')\n"
     async with Supervisor(heard, QUICK) as supervisor:
-        await supervisor.start(server("one", before=program), timeout_seconds=5)
+        await supervisor.start(server("one", before=program), timeout_seconds=20)
         supervisor.come_back_with("one", PORT="4711")
         first = await pid_of(supervisor, "one")
         os.kill(first, signal.SIGKILL)
         await pid_of(supervisor, "one", other_than=first)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (tmp_path / "seen").read_text() != "none 4711 ":
                 await asyncio.sleep(0.01)
 
@@ -100,7 +100,7 @@ async def test_it_gives_up_after_quick_deaths_in_a_row_with_the_reason() -> None
     heard = Heard()
     dying = "import sys; sys.exit('cannot go on')"
     async with Supervisor(heard, QUICK) as supervisor:
-        await supervisor.start(server("one", after="import time; time.sleep(0.1)\n" + dying), timeout_seconds=5)
+        await supervisor.start(server("one", after="import time; time.sleep(0.1)\n" + dying), timeout_seconds=20)
         with pytest.raises(GaveUp) as failure:
             await asyncio.wait_for(supervisor.watch(), 10)
     assert len(heard.notes) == 2
@@ -113,7 +113,7 @@ async def test_a_refusal_to_start_is_told_at_once() -> None:
     refusal = "import sys; sys.exit('inference: there is no model file at x.\\nSet GROUNDWIRE_MODEL.')"
     async with Supervisor(heard, QUICK) as supervisor:
         with pytest.raises(GaveUp) as failure:
-            await supervisor.start(script("inference", refusal), timeout_seconds=5)
+            await supervisor.start(script("inference", refusal), timeout_seconds=20)
     assert failure.value.last_words == "inference: there is no model file at x.\nSet GROUNDWIRE_MODEL."
     assert heard.notes == []
 
@@ -129,10 +129,10 @@ async def test_one_that_never_serves_is_too_late() -> None:
 async def test_one_that_ignores_sigterm_is_killed_after_the_grace() -> None:
     started = time.monotonic()
     async with Supervisor(Heard(), QUICK, grace_seconds=0.3) as supervisor:
-        await supervisor.start(server("deaf", before=IGNORES_TERM), timeout_seconds=5)
+        await supervisor.start(server("deaf", before=IGNORES_TERM), timeout_seconds=20)
         pid = await pid_of(supervisor, "deaf")
     assert not is_alive(pid)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 async def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(grandchild.pid))\n"
     )
     async with Supervisor(Heard(), QUICK) as supervisor:
-        await supervisor.start(server("parent", before=nested), timeout_seconds=5)
+        await supervisor.start(server("parent", before=nested), timeout_seconds=20)
         grandchild = int((tmp_path / "pid").read_text())
         assert is_alive(grandchild)
     assert wait_until_gone(grandchild) == []
@@ -157,7 +157,7 @@ async def test_the_last_started_stops_first() -> None:
     )
     async with Supervisor(heard, QUICK) as supervisor:
         for name in ("search", "inference", "gateway"):
-            await supervisor.start(server(name, before=says_so), timeout_seconds=5)
+            await supervisor.start(server(name, before=says_so), timeout_seconds=20)
     stops = [name for name, line in heard.lines if line == "stopping"]
     assert stops[0] == "gateway"
     assert sorted(stops[1:]) == ["inference", "search"]
@@ -168,10 +168,10 @@ async def test_a_stop_during_the_back_off_does_not_wait_for_it() -> None:
     heard = Heard()
     started = time.monotonic()
     async with Supervisor(heard, patient) as supervisor:
-        await supervisor.start(server("one"), timeout_seconds=5)
+        await supervisor.start(server("one"), timeout_seconds=20)
         os.kill(await pid_of(supervisor, "one"), signal.SIGKILL)
         await heard.until_noted("it is started again in 60 s")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_no_orphan_where_the_supervisor_itself_is_killed(tmp_path: Path) -> None:

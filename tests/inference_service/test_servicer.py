@@ -60,7 +60,7 @@ def request(**fields: object) -> pb.GenerateRequest:
 
 
 async def until_idle(service: inference_pb2_grpc.InferenceServiceAsyncStub) -> pb.GetStatusResponse:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             status = await service.GetStatus(pb.GetStatusRequest())
             if (status.slots_used, status.queue_length, status.kv_cells_reserved) == (0, 0, 0):
@@ -283,7 +283,7 @@ async def test_a_full_queue_refuses_at_once_with_a_time_to_come_back(service):
     calls = [service.Generate(request(maxTokens=1900, ignoreEos=True)) for _ in range(SLOTS + QUEUE)]
     for call in calls[:SLOTS]:
         await call.read()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await service.GetStatus(pb.GetStatusRequest())).queue_length < QUEUE:
             await asyncio.sleep(0.005)
     error = await failure(service.Complete(pb.CompleteRequest(generate=request())))

@@ -123,7 +123,7 @@ async def test_a_provider_that_is_down(wire: Wire) -> None:
 
 async def test_a_provider_that_is_too_slow_is_named_before_the_deadline(wire: Wire) -> None:
     wire.brave.gate.clear()
-    status, _ = await wire.failure(pb.SearchRequest(query="x"), timeout=0.6)
+    status, _ = await wire.failure(pb.SearchRequest(query="x"), timeout=2)
     assert (status.code, status.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "SEARCH_TIMEOUT")
     assert "brave" in status.message
 

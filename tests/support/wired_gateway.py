@@ -50,7 +50,7 @@ class Wired:
 
     async def idle(self) -> bool:
         """Whether no question is being answered, soon."""
-        for _ in range(100):
+        for _ in range(2000):
             if await self.running_asks() == 0:
                 return True
             await asyncio.sleep(0.01)

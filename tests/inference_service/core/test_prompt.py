@@ -431,7 +431,7 @@ def test_the_largest_request_is_fitted_in_reasonable_time(unit: str) -> None:
     history = [(role, text * 4) for role in (USER, ASSISTANT)] * 20
     began = time.perf_counter()
     prompt = builder(4_096).build(GenerateRequest(chat(*history, (USER, "Q"), documents=documents)))
-    assert time.perf_counter() - began < 3  # some 0.2 s; encoding all of it would take more than a minute
+    assert time.perf_counter() - began < 30  # some 0.2 s; encoding all of it would take more than a minute
     assert len(prompt.token_ids) + prompt.max_tokens <= 4_096
     assert prompt.messages_dropped == 40
     assert len(prompt.documents_used) > 4

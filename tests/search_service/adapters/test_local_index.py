@@ -234,16 +234,17 @@ async def test_the_deadline_ends_a_search_inside_sqlite(tmp_path: Path, index: P
         whole_seconds = time.monotonic() - started
         assert whole.results
         timeout_seconds = min(0.02, whole_seconds / 8)
-        started = time.monotonic()
-        with pytest.raises(SearchTimeout):
-            await provider.search(query, timeout_seconds=timeout_seconds)
-        waited_seconds = time.monotonic() - started
-        started = time.monotonic()
-        await provider.close()  # waits for the thread, which must have given up
-        closing_seconds = time.monotonic() - started
+        stopped_seconds = []
+        for _ in range(5):  # the shortest of several: a busy machine may stall any of them
+            started = time.monotonic()
+            with pytest.raises(SearchTimeout):
+                await provider.search(query, timeout_seconds=timeout_seconds)
+            await provider.close()  # waits for the thread, which must have given up
+            stopped_seconds.append(time.monotonic() - started)
+            provider = LocalIndexProvider(index, None)
     finally:
         await provider.close()
-    assert waited_seconds + closing_seconds < whole_seconds
+    assert min(stopped_seconds) < whole_seconds
 
 
 async def test_a_cancelled_search_leaves_nothing_running(provider: LocalIndexProvider) -> None:

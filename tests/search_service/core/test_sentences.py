@@ -44,4 +44,4 @@ def test_nothing_but_white_space_is_lost(text: str) -> None:
 def test_splitting_takes_time_in_proportion_to_the_text(text: str) -> None:
     started = time.monotonic()
     split_sentences(text)
-    assert time.monotonic() - started < 4.0  # in proportion to its square it would be minutes
+    assert time.monotonic() - started < 20  # in proportion to its square it would be minutes
