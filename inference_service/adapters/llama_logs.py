@@ -1,8 +1,9 @@
-"""llama.cpp's own log lines: errors are kept for messages, the rest goes to this process's log at debug level."""
+"""llama.cpp's own log lines, in this process's log: warnings and errors as warnings, the rest at debug level."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections import deque
 
 import llama_cpp
@@ -14,6 +15,10 @@ _ERROR_LEVEL = 4
 """GGML_LOG_LEVEL_ERROR in ggml.h."""
 _WARNING_LEVEL = 3
 
+_SHARED_CELLS = "n_ctx_seq"
+"""In its warning that a context is longer than the model was trained for. Here the cells are shared by all sequences,
+each of which is kept to what the model was trained for, so that warning would only mislead."""
+
 _errors: deque[str] = deque(maxlen=4)
 
 
@@ -24,7 +29,8 @@ def _receive(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         return
     if level == _ERROR_LEVEL:
         _errors.append(line)
-    log.log(30 if level >= _WARNING_LEVEL and level <= _ERROR_LEVEL else 10, "llama.cpp", line=line)
+    severe = _WARNING_LEVEL <= level <= _ERROR_LEVEL and _SHARED_CELLS not in line
+    log.log(logging.WARNING if severe else logging.DEBUG, "llama.cpp", line=line)
 
 
 def route_logs() -> None:
