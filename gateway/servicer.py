@@ -95,19 +95,20 @@ class AnswerServicer(gateway_pb2_grpc.AnswerServiceServicer):
         self, request: gateway_pb2.AskRequest, context: Context
     ) -> None:
         """Stream one answer."""
-        async with serving_call("Ask", context, error_status) as metadata:
+        async with serving_call("Ask", context, error_status) as call:
             seconds = remaining_seconds(context, self._default_timeout_seconds)
             question = decode_question(request, max_request_bytes=self._max_request_bytes)
-            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, metadata)) as events:
+            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, call.metadata)) as events:
                 async for event in events:
+                    await call.send_headers()
                     await context.write(encode_event(event))
 
     async def Answer(self, request: gateway_pb2.AnswerRequest, context: Context) -> gateway_pb2.AnswerResponse:
         """Answer in one message."""
-        async with serving_call("Answer", context, ask_error_status) as metadata:
+        async with serving_call("Answer", context, ask_error_status) as call:
             seconds = remaining_seconds(context, self._default_timeout_seconds)
             question = decode_answer_request(request, max_request_bytes=self._max_request_bytes)
-            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, metadata)) as events:
+            async with asyncio.timeout(seconds), aclosing(self._answer(question, seconds, call.metadata)) as events:
                 return gather([event async for event in events])
 
     async def GetStatus(self, request: gateway_pb2.GetStatusRequest, context: Context) -> gateway_pb2.GetStatusResponse:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import structlog
 
-from groundwire_rpc.metadata import REQUEST_ID_KEY, CallMetadata, call_metadata
+from groundwire_rpc.metadata import REQUEST_ID_KEY, call_metadata
 from groundwire_rpc.status import INTERNAL, RichStatus, abort, invalid_fields
 from groundwire_rpc.validation import InvalidFields
 
@@ -20,21 +20,45 @@ ErrorTable = Callable[[Exception], RichStatus | None]
 """A service's table from its domain errors to statuses. None: not one of its errors."""
 
 
+class ServedCall:
+    """A call while its body runs."""
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self.metadata = call_metadata(context)
+        self._context = context
+        self._headers_sent = False
+
+    @property
+    def request_id_entry(self) -> tuple[tuple[str, str], ...]:
+        """The request id, as metadata to send back."""
+        return ((REQUEST_ID_KEY, self.metadata.request_id),)
+
+    async def send_headers(self) -> None:
+        """Send the initial metadata, once. A stream calls it before each message.
+
+        Not any earlier: once headers have arrived, gRPC's own clients retry no more, so a refusal must come without
+        any (a Trailers-Only response), or its pushback would be ignored (gRFC A6).
+        """
+        if not self._headers_sent:
+            self._headers_sent = True
+            await self._context.send_initial_metadata(self.request_id_entry)
+
+
 @asynccontextmanager
 async def serving_call(
     rpc: str, context: grpc.aio.ServicerContext[Any, Any], table: ErrorTable
-) -> AsyncIterator[CallMetadata]:
+) -> AsyncIterator[ServedCall]:
     """Run the body of one RPC: its errors become statuses by `table`, what nobody expected becomes INTERNAL.
 
-    Yields the call's metadata, and sends the request id back in the initial metadata. Logs one line when it ends.
+    The request id goes back in the initial metadata, and in an error's trailing metadata. Logs one line when it ends.
     """
     started = time.monotonic()
-    metadata = call_metadata(context)
+    call = ServedCall(context)
+    metadata = call.metadata
     code = "CANCELLED"  # what it is if only a cancellation or a closed generator ends the body
     try:
-        # Part of the first message's headers: costs no extra round trip.
-        await context.send_initial_metadata(((REQUEST_ID_KEY, metadata.request_id),))
-        yield metadata
+        yield call
+        await call.send_headers()
         code = "OK"
     except grpc.aio.AbortError:
         code = context.code().name if isinstance(context.code(), grpc.StatusCode) else "ABORTED"
@@ -45,7 +69,7 @@ async def serving_call(
             log.exception("unexpected error", rpc=rpc, request_id=metadata.request_id, trace_id=metadata.trace_id)
             status = INTERNAL
         code = status.code.name
-        await abort(context, status)
+        await abort(context, status, call.request_id_entry)
     finally:
         log.info(
             "call",

@@ -153,10 +153,12 @@ def to_grpc(status: RichStatus) -> grpc.Status:
     return _GrpcStatus(status.code, status.message, tuple(trailers))
 
 
-async def abort(context: grpc.aio.ServicerContext[Any, Any], status: RichStatus) -> NoReturn:
-    """End the call with this status. Raises grpc.aio.AbortError, which a servicer must let through."""
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any], status: RichStatus, trailers: tuple[tuple[str, str], ...] = ()
+) -> NoReturn:
+    """End the call with this status, and `trailers` beside it. Raises grpc.aio.AbortError, to be let through."""
     grpc_status = to_grpc(status)
-    await context.abort(grpc_status.code, grpc_status.details, tuple(grpc_status.trailing_metadata or ()))
+    await context.abort(grpc_status.code, grpc_status.details, (*(grpc_status.trailing_metadata or ()), *trailers))
     raise AssertionError("abort always raises")
 
 

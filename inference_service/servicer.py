@@ -70,10 +70,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         """Stream one answer."""
         async with (
-            serving_call("Generate", context, error_status),
+            serving_call("Generate", context, error_status) as call,
             aclosing(self._events(request, context)) as events,
         ):
             async for message in events:
+                await call.send_headers()
                 yield message
 
     async def Complete(

@@ -292,6 +292,7 @@ async def test_a_full_queue_refuses_at_once_with_a_time_to_come_back(service):
     assert status.retry_after_seconds is not None
     assert status.retry_after_seconds >= 0.5
     assert any(key == "grpc-retry-pushback-ms" for key, _ in error.trailing_metadata())
+    assert not error.initial_metadata(), "headers before a refusal would forbid gRPC's own clients to retry"
     for call in calls:
         call.cancel()
     await until_idle(service)
