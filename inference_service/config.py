@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from groundwire_rpc.settings import ListenAddress, LogLevel, Settings, load_settings
+from inference_service.core.options import MAX_SLOTS, FlashAttention, KvType
 
 
 class InferenceConfig(Settings):
@@ -19,8 +20,8 @@ class InferenceConfig(Settings):
     """A path of a GGUF file, or a name in models/manifest.toml."""
     models_dir: Path | None = None
     """Where pulled models are kept. Default: models/downloads in a checkout, else ~/.cache/groundwire/models."""
-    inference_slots: Annotated[int, Field(ge=1, le=256)] = 8
-    """Sequences that may run at once: 1 to 256, llama.cpp's own limit."""
+    inference_slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 8
+    """Sequences that may run at once: 1 to 255, llama.cpp's own limit less one that is needed to move KV cells."""
     inference_context: Annotated[int, Field(ge=256, le=2**26)] | None = None
     """KV cells in all, that is tokens of all running sequences together: 256 to 67,108,864. Default: sized from
     memory."""
@@ -28,8 +29,24 @@ class InferenceConfig(Settings):
     """Requests that may wait for a slot; further ones are refused at once."""
     inference_threads: Annotated[int, Field(ge=1, le=512)] | None = None
     """Threads for the model. Default: the physical cores that this process may use."""
-    inference_gpu_layers: Annotated[int, Field(ge=-1)] = -1
-    """Layers to put on the GPU: -1 for all, 0 for none. Without effect where llama.cpp was built without one."""
+    inference_gpu_layers: Annotated[int, Field(ge=-1)] | None = None
+    """Layers to put on the GPU: -1 for all, 0 for none. Default: as many as its memory holds. Without effect where
+    llama.cpp was built without one."""
+    inference_flash_attention: FlashAttention = FlashAttention.AUTO
+    """auto, on or off."""
+    inference_kv_type: KvType = KvType.F16
+    """f16, or q8_0 for about half of the memory; q8_0 needs flash attention."""
+    inference_batch_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
+    """Tokens in one forward pass at most: 16 to 8,192."""
+    inference_memory_map: bool = True
+    """Map the model's file instead of reading it."""
+    inference_memory_lock: bool = False
+    """Keep the model in memory: never swapped out. Needs the system's leave (ulimit -l)."""
+    inference_draft_tokens: Annotated[int, Field(ge=0, le=63)] = 15
+    """Tokens of a draft that are verified in one pass at most: 0 to 63. 0: no drafts."""
+    inference_prefix_cache_mib: Annotated[int, Field(ge=0, le=2**20)] | None = None
+    """Host memory in MiB for prompts of finished requests: 0 to 1,048,576. 0: none are kept. Default: a quarter of what
+    is free, at most 8,192."""
     inference_step_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
     """The most that one forward pass should take. Shorter: smoother streams beside long prompts, slower prompts."""
     inference_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0

@@ -14,8 +14,9 @@ import structlog
 from groundwire.inference.v1 import inference_pb2_grpc
 from groundwire_rpc.server import RpcServer, serve_until_stopped
 from inference_service.adapters.grammar import GrammarGate
-from inference_service.adapters.host import free_memory_bytes, usable_cores
-from inference_service.adapters.llama import LlamaModel, LlamaRunner
+from inference_service.adapters.llama import LlamaRunner
+from inference_service.adapters.llama_model import LlamaModel
+from inference_service.adapters.llama_options import EngineOptions, engine_options, load_options
 from inference_service.adapters.model_files import ModelFile, resolve_model
 from inference_service.adapters.tokenizer import GgufTokenizer
 from inference_service.adapters.worker import EngineWorker
@@ -27,15 +28,12 @@ from inference_service.core.generation import Generation, LoadedModel
 from inference_service.core.pacing import StepPacer
 from inference_service.core.prompt import PromptBuilder
 from inference_service.core.rendering import GROUNDING_INSTRUCTIONS
+from inference_service.core.reuse import KvReuse
 from inference_service.core.scheduler import Scheduler
-from inference_service.core.sizing import default_kv_cells
 from inference_service.core.types import ModelInfo
 from inference_service.servicer import SERVICE_NAME, InferenceServicer
 
 log = structlog.get_logger(__name__)
-
-MAX_BATCH_TOKENS = 512
-"""Tokens in one forward pass at most: llama.cpp's own default for a physical batch."""
 
 
 async def serve(config: InferenceConfig) -> None:
@@ -65,7 +63,8 @@ class _Weights:
     runner: LlamaRunner
     tokenizer: GgufTokenizer
     chat_format: ChatFormat
-    kv_cells: int
+    options: EngineOptions
+    gpu_layers: int
 
 
 async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed: asyncio.Event) -> LoadedModel:
@@ -86,25 +85,19 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
         raise
     resources.callback(weights.model.close)
     resources.callback(weights.runner.free)
-    shape = weights.model.shape
+    shape, options = weights.model.shape, weights.options
     info = ModelInfo(
         name=file.name,
         architecture=shape.architecture,
         chat_family=weights.chat_format.family,
-        parameter_count=shape.parameter_count,
-        file_bytes=shape.tensor_bytes,
-        context_length=min(weights.kv_cells, shape.training_context_length),
+        parameter_count=shape.weights.parameter_count,
+        file_bytes=shape.weights.tensor_bytes,
+        context_length=min(options.context.kv_cells, shape.training_context_length),
         training_context_length=shape.training_context_length,
-        vocabulary_size=shape.vocabulary_size,
+        vocabulary_size=shape.weights.vocabulary_size,
         quantization=shape.quantization,
     )
-    engine = Engine(
-        weights.runner,
-        Scheduler(slots=config.inference_slots, kv_cells=weights.kv_cells),
-        StepPacer(target_seconds=config.inference_step_seconds, max_step_tokens=MAX_BATCH_TOKENS),
-        queue_capacity=config.inference_queue,
-        clock=time.monotonic,
-    )
+    engine = _make_engine(config, weights.runner, options)
     worker = EngineWorker(
         engine,
         capacity=config.inference_slots + config.inference_queue,
@@ -117,8 +110,32 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
         context_length=info.context_length,
         system_text=file.system_text or GROUNDING_INSTRUCTIONS,
     )
-    log.info("model loaded", model=info.name, kv_cells=weights.kv_cells, seconds=round(time.monotonic() - started, 2))
+    log.info(
+        "model loaded",
+        model=info.name,
+        kv_cells=options.context.kv_cells,
+        kv_type=str(options.context.kv_type),
+        threads=options.context.threads,
+        gpu_layers=weights.gpu_layers,
+        prefix_cache_mib=options.prefix_cache_bytes // 2**20,
+        draft_tokens=options.draft_tokens,
+        seconds=round(time.monotonic() - started, 2),
+    )
     return LoadedModel(info, prompts, grammars, worker, weights.tokenizer.adds_space_prefix)
+
+
+def _make_engine(config: InferenceConfig, runner: LlamaRunner, options: EngineOptions) -> Engine:
+    context = options.context
+    scheduler = Scheduler(slots=config.inference_slots, kv_cells=context.kv_cells, parking_slots=options.parking_slots)
+    return Engine(
+        runner,
+        scheduler,
+        StepPacer(target_seconds=config.inference_step_seconds, max_step_tokens=context.batch_tokens),
+        KvReuse(runner, scheduler, limit_bytes=options.prefix_cache_bytes, clock=time.monotonic),
+        draft_tokens=options.draft_tokens,
+        queue_capacity=config.inference_queue,
+        clock=time.monotonic,
+    )
 
 
 def _load_weights(
@@ -129,25 +146,12 @@ def _load_weights(
     chat_format = detect_chat_format(
         tokenizer.template, tokenizer.architecture, tokenizer.control_id, tokenizer.bos_id, tokenizer.encode
     )
-    model = LlamaModel(file.path, gpu_layers=config.inference_gpu_layers, given_up=given_up)
+    loading = load_options(config, file.path)
+    model = LlamaModel(file.path, loading, given_up=given_up)
     try:
-        shape = model.shape
-        kv_cells = config.inference_context or default_kv_cells(
-            # The weights are mapped, not read: what is free now must still take them in.
-            free_bytes=free_memory_bytes() - shape.tensor_bytes,
-            bytes_per_cell=shape.kv_bytes_per_cell,
-            slots=config.inference_slots,
-            training_context_length=shape.training_context_length,
-        )
-        runner = LlamaRunner(
-            model,
-            slots=config.inference_slots,
-            kv_cells=kv_cells,
-            max_batch_tokens=MAX_BATCH_TOKENS,
-            threads=config.inference_threads or usable_cores(),
-            open_grammar=grammars.open,
-        )
+        options = engine_options(config, model.shape, loading)
+        runner = LlamaRunner(model, options.context, open_grammar=grammars.open)
     except BaseException:
         model.close()
         raise
-    return _Weights(model, runner, tokenizer, chat_format, kv_cells)
+    return _Weights(model, runner, tokenizer, chat_format, options, loading.gpu_layers)

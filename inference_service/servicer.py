@@ -15,7 +15,14 @@ from groundwire_rpc.metadata import remaining_seconds
 from groundwire_rpc.status import FieldViolation, RichStatus, invalid_fields
 from groundwire_rpc.version import version
 from inference_service import wire
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest, PromptTooLong, QueueFull
+from inference_service.core.errors import (
+    DeadlinePassed,
+    DeadlineTooShort,
+    EngineUnavailable,
+    InvalidRequest,
+    PromptTooLong,
+    QueueFull,
+)
 from inference_service.core.generation import Generation
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
@@ -46,6 +53,8 @@ def error_status(error: Exception, prefix: str = "") -> RichStatus | None:
                 "QUEUE_FULL",
                 retry_after_seconds=error.retry_after_seconds,
             )
+        case DeadlineTooShort():
+            return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(error), "DEADLINE_TOO_SHORT")
         case DeadlinePassed():
             return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(error), "DEADLINE_PASSED")
         case EngineUnavailable():

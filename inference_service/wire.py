@@ -60,6 +60,8 @@ _REASONS = {
     FinishReason.CONTEXT_FULL: pb.FINISH_REASON_CONTEXT_FULL,
 }
 
+_MIB = 2**20
+
 
 def generate_request(message: pb.GenerateRequest, prefix: str = "") -> GenerateRequest:
     """Decode and check a request. `prefix` stands before every field's name. Raises InvalidFields."""
@@ -292,6 +294,7 @@ def model_response(info: ModelInfo) -> pb.GetModelResponse:
 
 def status_response(status: EngineStatus, *, model: str, version: str) -> pb.GetStatusResponse:
     """Encode how busy the engine is."""
+    totals = status.totals
     return pb.GetStatusResponse(
         version=version,
         model=model,
@@ -301,6 +304,14 @@ def status_response(status: EngineStatus, *, model: str, version: str) -> pb.Get
         queue_length=status.queue_length,
         kv_cells=status.kv_cells,
         kv_cells_reserved=status.kv_cells_reserved,
-        prompt_tokens_total=status.prompt_tokens_total,
-        completion_tokens_total=status.completion_tokens_total,
+        kv_cells_cached=status.kv_cells_cached,
+        prefix_cache_mib=-(-status.prefix_cache_bytes // _MIB),
+        prefix_cache_limit_mib=status.prefix_cache_limit_bytes // _MIB,
+        prompt_tokens_total=totals.prompt_tokens,
+        cached_tokens_total=totals.cached_tokens,
+        completion_tokens_total=totals.completion_tokens,
+        drafted_tokens_total=totals.drafted_tokens,
+        accepted_tokens_total=totals.accepted_tokens,
+        step_seconds_total=totals.step_seconds,
+        forward_seconds_total=totals.forward_seconds,
     )

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 _MIN_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
 
+_COPYING_PAUSE_SECONDS = 0.02
+"""Between two pieces that are copied out while nothing runs: who comes back at once must not find the cores busy."""
+
 
 class EngineWorker:
     """Owns the engine's thread. All methods are for the event loop's thread."""
@@ -97,9 +100,16 @@ class EngineWorker:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                if self._take_messages():
+            while True:
+                self._take_messages()
+                if self._stopping:
+                    break
+                if self._engine.has_work:
                     self._hand_over(self._engine.step())
+                    self._engine.copy_out()
+                elif self._engine.has_leftovers:
+                    self._engine.copy_out()
+                    self._hand_over([])
         except Exception:
             log.exception("the engine failed")
             self._broken = True
@@ -107,19 +117,19 @@ class EngineWorker:
         finally:
             self._call_in_loop(self._fail_the_rest)
 
-    def _take_messages(self) -> bool:
-        """Take what is in the inbox, waiting for it where there is nothing else to do. False: there is no work."""
+    def _take_messages(self) -> None:
+        """Take what is in the inbox, waiting for it where there is nothing else to do."""
         block = not self._engine.has_work
+        pause = _COPYING_PAUSE_SECONDS if self._engine.has_leftovers else None
         while True:
             try:
-                sequence = self._inbox.get(block=block)
+                sequence = self._inbox.get(block, pause)
             except queue.Empty:
-                break
-            if sequence is None:
-                return False
+                return
+            if sequence is None:  # only wakes: the service is stopping
+                return
             self._engine.add(sequence)
             block = False
-        return self._engine.has_work
 
     def _hand_over(self, outputs: list[Output]) -> None:
         self._call_in_loop(self._deliver, outputs, self._engine.status)

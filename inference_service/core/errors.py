@@ -5,6 +5,7 @@ InferenceError
 │   └── PromptTooLong     the prompt does not fit the context; gives the counts
 ├── QueueFull             nothing was started; says when to try again
 ├── DeadlinePassed        the caller's time is over; the slot is free
+│   └── DeadlineTooShort  the answer could not have begun in time; ended before the time was spent
 ├── EngineUnavailable     the engine is loading, failed or stopping
 ├── RequestFailed         a fault of this service met one request; the others go on
 └── ModelError            the model cannot be loaded; says what to do
@@ -54,6 +55,10 @@ class QueueFull(InferenceError):
 
 class DeadlinePassed(InferenceError):
     """The caller's time is over."""
+
+
+class DeadlineTooShort(DeadlinePassed):
+    """The prompt cannot be read before the deadline: waiting for it would only take time from others."""
 
 
 class EngineUnavailable(InferenceError):

@@ -89,6 +89,8 @@ class Generation:
                 ignore_eos=request.ignore_eos,
                 grammar=grammar,
                 logprobs=request.logprobs,
+                cache_salt=request.cache_salt,
+                speculation=request.speculation,
                 strip_leading_space=model.adds_space_prefix and grammar is None and isinstance(request.input, Chat),
             )
             async for event in place.run(prepared):

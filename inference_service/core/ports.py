@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inference_service.core.errors import InferenceError
-from inference_service.core.sequence import EngineRequest
+from inference_service.core.sequence import EngineRequest, KvSegment
 from inference_service.core.types import (
     Chat,
     EngineStatus,
@@ -44,7 +44,9 @@ class Chunk:
     position: int
     """Of the first token in its sequence, from 0."""
     wants_token: bool
-    """The sequence's next token is to be sampled behind the last of these."""
+    """The sequence's next token is to be sampled behind the last of these, or behind the first wrong draft."""
+    drafted: int = 0
+    """How many of the tokens, at their end, are a draft: each holds only if the model samples it in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +57,47 @@ class SampledToken:
     logprobs: PositionLogprobs | None = None
 
 
+Sampled = list[SampledToken | InferenceError]
+"""What became of a chunk that wanted a token: the tokens of its draft that the model chose too, and the next one.
+
+An error concerns the sequence alone (its grammar cannot be followed further, or its sampler failed), and is last."""
+
+
 class ModelRunner(Protocol):
-    """The loaded model. Only the engine's thread may call it."""
+    """The loaded model and its KV cache. Only the engine's thread may call it.
+
+    A slot is a sequence in the KV cache. Slots may share cells; a shared cell is free when its last slot is closed.
+    """
+
+    @property
+    def forward_seconds(self) -> float:
+        """Seconds spent in forward passes so far, without sampling."""
 
     def open(self, slot: int, spec: SamplerSpec) -> None:
         """Make a sampler for the sequence in this slot."""
 
+    def retire(self, slot: int, length: int) -> None:
+        """Give back the slot's sampler and keep its first `length` KV cells."""
+
     def close(self, slot: int) -> None:
         """Give back the slot's KV cells and its sampler. An unopened slot is fine."""
 
-    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken | InferenceError]:
-        """One forward pass over all chunks; a token for each chunk that wants one, in order.
+    def run(self, chunks: Sequence[Chunk]) -> list[Sampled]:
+        """One forward pass over all chunks; what was sampled for each chunk that wants a token, in order.
 
-        An error in the place of a token concerns that sequence alone (its grammar cannot be followed any further, or
-        its sampler failed).
+        Behind each chunk one token is sampled at a time, as long as the draft is right: as many random draws are spent
+        as tokens come back. The cells of wrong drafts are given back.
         Raises EngineUnavailable; then no slot's state is known and `reset` must follow.
         """
+
+    def share(self, source: int, slot: int, length: int) -> None:
+        """Let an empty slot begin with the first `length` cells of another, without a copy."""
+
+    def save(self, slot: int, start: int, end: int) -> KvSegment | None:
+        """Copy the cells of positions `start` up to `end` to host memory. None: they cannot be copied."""
+
+    def restore(self, slot: int, segment: KvSegment, start: int, end: int) -> bool:
+        """Put cells of positions `start` up to `end` behind the slot's own. False: there is no room just now."""
 
     def reset(self) -> None:
         """Empty the KV cache and close every slot."""

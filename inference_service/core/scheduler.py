@@ -2,7 +2,8 @@
 
 A request is admitted when a slot is free and the KV cells for its whole prompt and all of its max_tokens can be
 promised, so an admitted sequence never runs out of either. Admission is first come, first served: a large request at
-the head waits for room and is not overtaken, so it cannot starve.
+the head waits for room and is not overtaken, so it cannot starve. Among the prompts of admitted sequences the shortest
+is read first, so that a short question need not wait for a long document.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from inference_service.core.sequence import Sequence
 
 
 class Scheduler:
-    """Waiting and running sequences, and the KV cells promised to them."""
+    """Waiting and running sequences, and the slots and KV cells promised to them."""
 
-    def __init__(self, *, slots: int, kv_cells: int) -> None:
-        """`slots` sequences may run at once, with `kv_cells` KV cells among them."""
+    def __init__(self, *, slots: int, kv_cells: int, parking_slots: int = 0) -> None:
+        """`slots` sequences may run at once, with `kv_cells` KV cells among them; finished ones may be kept in as many
+        further slots as `parking_slots`.
+        """
         self.slots = slots
         self.kv_cells = kv_cells
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self.reserved_cells = 0
-        self._free_slots = list(range(slots - 1, -1, -1))
+        """Promised to running sequences."""
+        self.parked_cells = 0
+        """Taken by parked ones."""
+        self._free_slots = list(range(slots + parking_slots - 1, -1, -1))
 
     def __iter__(self) -> Iterator[Sequence]:
         """Every sequence that the engine has."""
@@ -37,42 +43,73 @@ class Scheduler:
             raise ValueError(f"a sequence of {sequence.reserved_cells} cells can never fit {self.kv_cells}")
         self.waiting.append(sequence)
 
-    def admit(self) -> list[Sequence]:
-        """Move to running, in order, who fits now, and give each its slot and its cells."""
-        admitted = []
-        while self.waiting and self._free_slots and self._has_room_for(self.waiting[0]):
-            sequence = self.waiting.popleft()
-            sequence.slot = self._free_slots.pop()
-            self.reserved_cells += sequence.reserved_cells
-            self.running.append(sequence)
-            admitted.append(sequence)
-        return admitted
+    @property
+    def next_waiting(self) -> Sequence | None:
+        """The sequence that is to be admitted next, if one may run now."""
+        if not self.waiting or len(self.running) >= self.slots:
+            return None
+        sequence = self.waiting[0]
+        # Parked sequences can be made to give way; running ones cannot.
+        return sequence if self.reserved_cells + sequence.reserved_cells <= self.kv_cells else None
 
-    def _has_room_for(self, sequence: Sequence) -> bool:
-        return self.reserved_cells + sequence.reserved_cells <= self.kv_cells
+    def admit_next(self) -> bool:
+        """Move `next_waiting` to running and give it its slot and its cells. False: parked ones are in its way."""
+        sequence = self.waiting[0]
+        needed = self.reserved_cells + self.parked_cells + sequence.reserved_cells
+        if not self._free_slots or needed > self.kv_cells:
+            return False
+        self.waiting.popleft()
+        sequence.slot = self._free_slots.pop()
+        self.reserved_cells += sequence.reserved_cells
+        self.running.append(sequence)
+        return True
 
-    def plan(self, token_budget: int) -> list[tuple[Sequence, Chunk]]:
-        """The next pass: a token of every sequence that generates, then prompt tokens up to the budget.
+    @property
+    def generating(self) -> list[Sequence]:
+        """Running sequences whose prompts have been read."""
+        return [sequence for sequence in self.running if sequence.answer]
 
-        Prompts are read in the order of admission. At least one prompt token runs, so a budget that the generating
-        sequences use up delays prompts but never stops them.
+    @property
+    def next_prompt(self) -> Sequence | None:
+        """The running sequence whose prompt is to be read next.
+
+        The one with the least left goes first. What is read while another waits counts as if it were read of that
+        one, so a prompt is overtaken by at most as many tokens as it has itself.
         """
+        reading = [sequence for sequence in self.running if sequence.prompt_left and not sequence.restorations]
+        return min(reading, key=lambda sequence: sequence.prompt_left - sequence.passed_over, default=None)
+
+    def plan_prompts(self, token_budget: int) -> list[tuple[Sequence, Chunk]]:
+        """The parts of prompts to read in the next pass, up to `token_budget` tokens in all."""
         planned: list[tuple[Sequence, Chunk]] = []
-        for sequence in self.running:
-            if sequence.generated and sequence.slot is not None:
-                position = sequence.prompt_length + sequence.generated - 1
-                planned.append((sequence, Chunk(sequence.slot, (sequence.last_token,), position, wants_token=True)))
-        budget = max(1, token_budget - len(planned))
-        for sequence in self.running:
-            if sequence.prompt_left and sequence.slot is not None and budget > 0:
-                count = min(budget, sequence.prompt_left)
-                budget -= count
+        reading = [sequence for sequence in self.running if sequence.prompt_left and not sequence.restorations]
+        reading.sort(key=lambda sequence: sequence.prompt_left - sequence.passed_over)
+        used = 0
+        for sequence in reading:
+            count = min(token_budget - used, sequence.prompt_left)
+            if count > 0:
                 start = sequence.processed
                 tokens = sequence.request.prompt.token_ids[start : start + count]
-                planned.append(
-                    (sequence, Chunk(sequence.slot, tokens, start, wants_token=count == sequence.prompt_left))
-                )
+                chunk = Chunk(sequence.running_slot, tokens, start, wants_token=count == sequence.prompt_left)
+                planned.append((sequence, chunk))
+                used += count
+            else:
+                sequence.passed_over += used
         return planned
+
+    def park(self, sequence: Sequence, cells: int) -> int:
+        """Forget a running sequence that keeps its slot and so many cells until `release`. Returns the slot."""
+        slot = sequence.running_slot
+        self.running.remove(sequence)
+        self.reserved_cells -= sequence.reserved_cells
+        self.parked_cells += cells
+        sequence.slot = None
+        return slot
+
+    def release(self, slot: int, cells: int) -> None:
+        """Take back a parked sequence's slot and cells."""
+        self.parked_cells -= cells
+        self._free_slots.append(slot)
 
     def remove(self, sequence: Sequence) -> int | None:
         """Forget a sequence, wherever it is, and take back its cells. Returns the slot that it had, now free."""

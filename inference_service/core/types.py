@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 DEFAULT_MAX_TOKENS = 512
@@ -232,6 +232,27 @@ class ModelInfo:
     quantization: str
 
 
+@dataclass(slots=True)
+class EngineTotals:
+    """What the engine has done since it started."""
+
+    prompt_tokens: int = 0
+    """Prompt tokens read, without cached ones."""
+    cached_tokens: int = 0
+    """Prompt tokens that were taken from earlier requests."""
+    completion_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    step_seconds: float = 0.0
+    """Time with a sequence running."""
+    forward_seconds: float = 0.0
+    """Of it, the time inside the model's forward passes."""
+
+    def snapshot(self) -> EngineTotals:
+        """What they are now."""
+        return replace(self)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """How busy the engine is."""
@@ -242,5 +263,10 @@ class EngineStatus:
     queue_length: int
     kv_cells: int
     kv_cells_reserved: int
-    prompt_tokens_total: int
-    completion_tokens_total: int
+    """Promised to running sequences."""
+    kv_cells_cached: int
+    """Taken by finished sequences, until they are needed."""
+    prefix_cache_bytes: int
+    """Host memory that kept prefixes take."""
+    prefix_cache_limit_bytes: int
+    totals: EngineTotals

@@ -10,6 +10,8 @@ from inference_service.core.types import (
     Delta,
     Document,
     DocumentUse,
+    EngineStatus,
+    EngineTotals,
     Finished,
     FinishReason,
     FittedPrompt,
@@ -46,6 +48,13 @@ SYSTEM = {"role": "ROLE_SYSTEM", "content": "Be brief."}
 def test_only_an_input_is_needed_and_the_rest_has_its_documented_defaults():
     assert wire.generate_request(parse({"text": "Once"})) == GenerateRequest(input="Once")
     assert Sampling() == Sampling(temperature=0, top_p=0.95, top_k=40, min_p=0, repeat_penalty=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "speculation"), [({}, True), ({"speculation": True}, True), ({"speculation": False}, False)]
+)
+def test_drafts_are_allowed_unless_they_are_refused(said, speculation):
+    assert wire.generate_request(parse({"text": "Once", **said})).speculation is speculation
 
 
 def test_every_field_arrives():
@@ -197,10 +206,61 @@ def test_events_are_encoded_whole_and_gathered_into_one_answer():
     assert response.logprobs[0].chosen.token == b"\xe2"
     assert response.finished.reason == pb.FINISH_REASON_STOP_SEQUENCE
     assert response.finished.matched_stop == "END"
-    assert response.finished.usage.completion_tokens == 4
+    assert json_format.MessageToDict(response.finished.usage, preserving_proto_field_name=True) == {
+        "prompt_tokens": 3,
+        "cached_tokens": 1,
+        "completion_tokens": 4,
+        "drafted_tokens": 2,
+        "accepted_tokens": 1,
+    }
     assert response.finished.timings.generation.ToMilliseconds() == 1500
 
 
 def test_a_reason_other_than_a_stop_string_leaves_matched_stop_absent():
     event = Finished(FinishReason.MAX_TOKENS, Usage(1, 0, 1), Timings(0, 0, 0, 0), seed=1)
     assert not wire.event(event, "m").finished.HasField("matched_stop")
+
+
+def test_the_engine_s_status_arrives_whole():
+    totals = EngineTotals(
+        prompt_tokens=1,
+        cached_tokens=2,
+        completion_tokens=3,
+        drafted_tokens=4,
+        accepted_tokens=5,
+        step_seconds=6.5,
+        forward_seconds=7.5,
+    )
+    status = EngineStatus(
+        slots=8,
+        slots_used=9,
+        queue_capacity=10,
+        queue_length=11,
+        kv_cells=12,
+        kv_cells_reserved=13,
+        kv_cells_cached=14,
+        prefix_cache_bytes=15 * 2**20 + 1,
+        prefix_cache_limit_bytes=17 * 2**20,
+        totals=totals,
+    )
+    message = wire.status_response(status, model="m", version="v")
+    assert {field.name: value for field, value in message.ListFields()} == {
+        "version": "v",
+        "model": "m",
+        "slots": 8,
+        "slots_used": 9,
+        "queue_capacity": 10,
+        "queue_length": 11,
+        "kv_cells": 12,
+        "kv_cells_reserved": 13,
+        "kv_cells_cached": 14,
+        "prefix_cache_mib": 16,
+        "prefix_cache_limit_mib": 17,
+        "prompt_tokens_total": 1,
+        "cached_tokens_total": 2,
+        "completion_tokens_total": 3,
+        "drafted_tokens_total": 4,
+        "accepted_tokens_total": 5,
+        "step_seconds_total": 6.5,
+        "forward_seconds_total": 7.5,
+    }

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference_service.adapters.grammar_process import GrammarSession
-from inference_service.adapters.llama import LlamaModel, LlamaRunner
-from inference_service.core.errors import ModelError
+from inference_service.adapters.llama import LlamaRunner
 from inference_service.core.ports import Chunk, SamplerSpec
 from inference_service.core.types import Sampling
-from tests.support.builtin_model import BUILTIN_MODEL, loaded_runner
+from tests.support.builtin_model import assert_same_but_for_ties, greedy_alone, loaded_runner
 
 pytestmark = pytest.mark.model
-
-TIE_LOGITS = 0.05
-"""Kernels round differently at different batch sizes. Where the two best logits are closer than this, greedy decoding
-may break the tie otherwise, and everything behind may differ."""
 
 ANSWER_TOKENS = 24
 
@@ -55,33 +48,16 @@ def generate(
     runner: LlamaRunner, prompt: tuple[int, ...], given: SamplerSpec, *, tokens: int = ANSWER_TOKENS
 ) -> list[int]:
     runner.open(0, given)
-    said = [runner.run([Chunk(0, prompt, 0, wants_token=True)])[0].token_id]
+    said = [runner.run([Chunk(0, prompt, 0, wants_token=True)])[0][0].token_id]
     while len(said) < tokens:
         position = len(prompt) + len(said) - 1
-        said.append(runner.run([Chunk(0, (said[-1],), position, wants_token=True)])[0].token_id)
+        said.append(runner.run([Chunk(0, (said[-1],), position, wants_token=True)])[0][0].token_id)
     runner.close(0)
     return said
 
 
 def alone(runner: LlamaRunner, prompt: tuple[int, ...]) -> tuple[list[int], list[float]]:
-    """The greedy answer of a sequence that runs by itself, and how far its two best logits were apart at each token."""
-    runner.open(0, spec())
-    said, margins, chunk = [], [], Chunk(0, prompt, 0, wants_token=True)
-    while len(said) < ANSWER_TOKENS:
-        said.append(runner.run([chunk])[0].token_id)
-        row = len(chunk.tokens) - 1
-        second, best = np.partition(runner.logits(row), -2)[-2:]
-        margins.append(float(best - second))
-        chunk = Chunk(0, (said[-1],), len(prompt) + len(said) - 1, wants_token=True)
-    runner.close(0)
-    return said, margins
-
-
-def assert_same_but_for_ties(got: list[int], expected: list[int], margins: list[float]) -> None:
-    for index, (token, wanted) in enumerate(zip(got, expected, strict=True)):
-        if token != wanted:
-            assert margins[index] < TIE_LOGITS, f"token {index} differs without a tie"
-            return
+    return greedy_alone(runner, prompt, ANSWER_TOKENS)
 
 
 def test_a_batch_answers_as_each_sequence_does_alone(runner):
@@ -90,7 +66,7 @@ def test_a_batch_answers_as_each_sequence_does_alone(runner):
     for slot in range(4):
         runner.open(slot, spec())
     said = [
-        [sampled.token_id]
+        [sampled[0].token_id]
         for sampled in runner.run([Chunk(slot, prompt, 0, wants_token=True) for slot, prompt in enumerate(given)])
     ]
     for step in range(ANSWER_TOKENS - 1):
@@ -99,7 +75,7 @@ def test_a_batch_answers_as_each_sequence_does_alone(runner):
             for slot in random.Random(step).sample(range(4), 4)
         ]
         for chunk, sampled in zip(chunks, runner.run(chunks), strict=True):
-            said[chunk.slot].append(sampled.token_id)
+            said[chunk.slot].append(sampled[0].token_id)
     for got, (wanted, margins) in zip(said, expected, strict=True):
         assert_same_but_for_ties(got, wanted, margins)
 
@@ -109,19 +85,19 @@ def test_a_prompt_in_chunks_beside_another_stream_answers_as_in_one(runner):
     wanted, margins = alone(runner, prompt)
     runner.open(0, spec())
     runner.open(1, spec())
-    streamed = [runner.run([Chunk(1, other, 0, wants_token=True)])[0].token_id]
+    streamed = [runner.run([Chunk(1, other, 0, wants_token=True)])[0][0].token_id]
     said: list[int] = []
     for start in range(0, len(prompt), 7):
         part = prompt[start : start + 7]
         last = start + 7 >= len(prompt)
         stream = Chunk(1, (streamed[-1],), len(other) + len(streamed) - 1, wants_token=True)
         sampled = runner.run([stream, Chunk(0, part, start, wants_token=last)])
-        streamed.append(sampled[0].token_id)
+        streamed.append(sampled[0][0].token_id)
         if last:
-            said.append(sampled[1].token_id)
+            said.append(sampled[1][0].token_id)
     while len(said) < ANSWER_TOKENS:
         chunk = Chunk(0, (said[-1],), len(prompt) + len(said) - 1, wants_token=True)
-        said.append(runner.run([chunk])[0].token_id)
+        said.append(runner.run([chunk])[0][0].token_id)
     assert_same_but_for_ties(said, wanted, margins)
 
 
@@ -161,7 +137,7 @@ def test_a_presence_penalty_looks_back_on_the_prompt_too(runner):
     prompt = prompts(1)[0]
     runner.open(0, spec())
     runner.run([Chunk(0, prompt, 0, wants_token=True)])
-    logits = runner.logits(len(prompt) - 1).copy()
+    logits = runner.logits(0).copy()
     runner.close(0)
     first, second = 1234, 4321
     # After the bias, `first` leads `second` by exactly one; the penalty of two turns that round.
@@ -169,7 +145,7 @@ def test_a_presence_penalty_looks_back_on_the_prompt_too(runner):
 
     def answer(prompt_tail: tuple[int, ...]) -> int:
         runner.open(0, SamplerSpec(Sampling(logit_bias=biases, presence_penalty=2.0), 1, prompt_tail))
-        token = runner.run([Chunk(0, prompt, 0, wants_token=True)])[0].token_id
+        token = runner.run([Chunk(0, prompt, 0, wants_token=True)])[0][0].token_id
         runner.close(0)
         return token
 
@@ -195,10 +171,10 @@ def test_ignoring_the_end_goes_on(runner):
 def test_log_probabilities_are_those_of_the_whole_vocabulary(runner):
     prompt = prompts(1)[0]
     runner.open(0, spec(logprobs=5))
-    sampled = runner.run([Chunk(0, prompt, 0, wants_token=True)])[0]
+    sampled = runner.run([Chunk(0, prompt, 0, wants_token=True)])[0][0]
     reported = sampled.logprobs
     assert reported is not None
-    logits = runner.logits(len(prompt) - 1).astype(np.float64)
+    logits = runner.logits(0).astype(np.float64)
     softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     assert [entry.token_id for entry in reported.top] == list(np.argsort(-softmax)[:5])
     assert reported.chosen == reported.top[0]
@@ -208,7 +184,7 @@ def test_log_probabilities_are_those_of_the_whole_vocabulary(runner):
 
 def test_no_alternatives_reports_the_chosen_token_alone(runner):
     runner.open(0, spec(logprobs=0))
-    reported = runner.run([Chunk(0, prompts(1)[0], 0, wants_token=True)])[0].logprobs
+    reported = runner.run([Chunk(0, prompts(1)[0], 0, wants_token=True)])[0][0].logprobs
     assert reported is not None
     assert reported.top == ()
 
@@ -218,32 +194,3 @@ def test_the_phi3_vocabulary_is_read(runner):
     assert runner.token_bytes(32_007) == b"", "control tokens have no text"
     assert runner.token_bytes(3) == b"\x00", "byte tokens are their byte"
     assert runner.token_bytes(15_043) == b" Hello"
-
-
-def test_the_shape_is_read_from_the_file():
-    model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
-    shape = model.shape
-    model.close()
-    assert (shape.architecture, shape.vocabulary_size, shape.quantization) == ("phi3", 32_064, "Q8_0")
-    assert shape.kv_bytes_per_cell == 6 * 256 * 2 * 2
-
-
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model", BUILTIN_MODEL.read_bytes()[:100_000]])
-def test_a_bad_file_says_what_to_do(tmp_path: Path, content: bytes):
-    path = tmp_path / "bad.gguf"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match="groundwire model pull"):
-        LlamaModel(path, gpu_layers=0)
-
-
-def no_grammar(gbnf: str) -> GrammarSession:
-    raise AssertionError("no grammar is asked for")
-
-
-def test_a_context_that_memory_cannot_hold_says_what_to_set():
-    model = LlamaModel(BUILTIN_MODEL, gpu_layers=0)
-    try:
-        with pytest.raises(ModelError, match="GROUNDWIRE_INFERENCE_CONTEXT"):
-            LlamaRunner(model, slots=1, kv_cells=2**25, max_batch_tokens=512, threads=1, open_grammar=no_grammar)
-    finally:
-        model.close()

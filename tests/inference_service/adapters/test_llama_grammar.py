@@ -46,7 +46,7 @@ def generate(runner: LlamaRunner, given: SamplerSpec, *, tokens: int = 30) -> tu
     runner.open(0, given)
     text, position, pending = b"", 0, PROMPT
     for _ in range(tokens):
-        (sampled,) = runner.run([Chunk(0, pending, position, wants_token=True)])
+        ((sampled,),) = runner.run([Chunk(0, pending, position, wants_token=True)])
         if isinstance(sampled, InvalidRequest):
             raise sampled
         if runner.is_end_of_generation(sampled.token_id):
@@ -91,7 +91,7 @@ def test_banned_tokens_that_a_grammar_needs_end_the_sequence_alone(runner: Llama
 def test_log_probabilities_are_the_model_s_own(runner: LlamaRunner) -> None:
     runner.open(0, spec('root ::= "zebra"', logprobs=2))
     runner.open(1, spec(None, logprobs=2))
-    bound, free = runner.run([Chunk(0, PROMPT, 0, wants_token=True), Chunk(1, PROMPT, 0, wants_token=True)])
+    (bound,), (free,) = runner.run([Chunk(0, PROMPT, 0, wants_token=True), Chunk(1, PROMPT, 0, wants_token=True)])
     assert not isinstance(bound, InvalidRequest)
     assert not isinstance(free, InvalidRequest)
     assert bound.logprobs is not None
@@ -113,7 +113,7 @@ def test_a_grammar_that_explodes_leaves_its_neighbour_running(runner: LlamaRunne
         slots = [0, 1] if ended is None else [1]
         results = runner.run([Chunk(slot, pending[slot], position, wants_token=True) for slot in slots])
         position += len(pending[1])
-        for slot, sampled in zip(slots, results, strict=True):
+        for slot, (sampled,) in zip(slots, results, strict=True):
             if isinstance(sampled, InvalidRequest):
                 ended = sampled
                 runner.close(slot)

@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -10,11 +11,12 @@ from inference_service.adapters.worker import EngineWorker
 from inference_service.core.engine import Engine
 from inference_service.core.errors import DeadlinePassed, EngineUnavailable, QueueFull
 from inference_service.core.pacing import StepPacer
-from inference_service.core.ports import Chunk, SampledToken
+from inference_service.core.ports import Chunk, Sampled
+from inference_service.core.reuse import KvReuse
 from inference_service.core.scheduler import Scheduler
 from inference_service.core.sequence import EngineRequest
 from inference_service.core.types import Delta, Event, Finished, Started
-from tests.support.fake_runner import FakeRunner, say
+from tests.support.fake_runner import CELL_BYTES, FakeRunner, FakeSegment, say
 from tests.support.sequences import engine_request
 
 
@@ -24,21 +26,42 @@ class PacedRunner(FakeRunner):
     seconds: float = 0.001
     broken: bool = False
 
-    def run(self, chunks: Sequence[Chunk]) -> list[SampledToken]:
+    def run(self, chunks: Sequence[Chunk]) -> list[Sampled]:
         time.sleep(self.seconds)
         if self.broken:
             raise RuntimeError("scripted crash")
         return super().run(chunks)
 
 
+@dataclass
+class SlowCopies(FakeRunner):
+    """Takes a while for each piece that is copied out."""
+
+    copying: float = 0.05
+    started: threading.Event = field(default_factory=threading.Event)
+
+    def save(self, slot: int, start: int, end: int) -> FakeSegment | None:
+        self.started.set()
+        time.sleep(self.copying)
+        return super().save(slot, start, end)
+
+
 @asynccontextmanager
 async def working(
-    runner: FakeRunner, *, slots: int = 2, queue: int = 2, on_failure: Callable[[], None] = lambda: None
+    runner: FakeRunner,
+    *,
+    slots: int = 2,
+    queue: int = 2,
+    cache_bytes: int = 0,
+    on_failure: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[EngineWorker]:
+    scheduler = Scheduler(slots=slots, kv_cells=4000, parking_slots=slots)
     engine = Engine(
         runner,
-        Scheduler(slots=slots, kv_cells=4000),
+        scheduler,
         StepPacer(target_seconds=0.25, max_step_tokens=64),
+        KvReuse(runner, scheduler, limit_bytes=cache_bytes, clock=time.monotonic),
+        draft_tokens=4,
         queue_capacity=queue,
         clock=time.monotonic,
     )
@@ -158,6 +181,38 @@ async def test_closing_answers_who_is_still_there_and_ends_the_thread():
     with pytest.raises(EngineUnavailable):
         await task
     assert not any(thread.name == "engine" for thread in threading.enumerate())
+
+
+async def test_kept_cells_are_copied_out_while_nothing_runs_and_then_the_thread_sleeps():
+    runner = PacedRunner(lambda prompt: say("fine"))
+    async with working(runner, cache_bytes=10**6) as worker:
+        await collect(worker, engine_request(300))
+        await until(lambda: worker.status.prefix_cache_bytes == 304 * CELL_BYTES)
+        assert (worker.status.kv_cells_cached, worker.status.slots_used) == (304, 0)
+        events = await collect(worker, engine_request(300))
+        assert isinstance(events[0], Started)
+        assert events[0].cached_tokens == 299
+        passes, copies = len(runner.passes), len(runner.saved)
+        await asyncio.sleep(0.05)
+        assert (len(runner.passes), len(runner.saved)) == (passes, copies)
+
+
+async def test_a_request_that_comes_while_cells_are_copied_out_waits_for_one_piece_only():
+    runner = SlowCopies(lambda prompt: say("fine"), copying=0.05)
+    async with working(runner, cache_bytes=10**6) as worker:
+        await collect(worker, engine_request(3000, max_tokens=4))
+        await asyncio.to_thread(runner.started.wait, 20)
+        pieces = len(runner.saved)
+        await collect(worker, engine_request(4, first_token=5000, max_tokens=1))
+        assert len(runner.saved) - pieces < 20, "of 47"
+
+
+async def test_an_answer_does_not_wait_for_what_is_copied_out_behind_it():
+    runner = SlowCopies(lambda prompt: say("fine"), copying=0.5)
+    async with working(runner, cache_bytes=10**6) as worker:
+        await collect(worker, engine_request(50))
+        assert not runner.saved, "its caller has the end before the first piece is out"
+        await until(lambda: bool(runner.saved))
 
 
 async def test_a_request_that_comes_when_the_engine_has_ended_is_refused_and_does_not_hang():

@@ -2,97 +2,90 @@ from dataclasses import replace
 
 import pytest
 
-from inference_service.core.engine import Departed, Engine, Output
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest, RequestFailed
-from inference_service.core.pacing import StepPacer
-from inference_service.core.ports import SamplerSpec
-from inference_service.core.scheduler import Scheduler
-from inference_service.core.sequence import EngineRequest, Sequence
-from inference_service.core.types import Delta, Finished, FinishReason, Progress, Started
+from inference_service.core.engine import PENALTY_WINDOW, Departed
+from inference_service.core.errors import EngineUnavailable, InvalidRequest, RequestFailed
+from inference_service.core.ports import Chunk, SamplerSpec
+from inference_service.core.types import Delta, FinishReason, Progress, Started
+from tests.inference_service.engine_bench import FakeBench, finished, of, text, tokens
 from tests.support.fake_runner import END, FAIL, FakeRunner, say
-from tests.support.sequences import engine_request, sequence
-
-
-class Bench:
-    """An engine on a fake runner and a clock that the test moves."""
-
-    def __init__(self, runner: FakeRunner | None = None, *, slots: int = 4, kv_cells: int = 1000) -> None:
-        self.now = 0.0
-        self.runner = runner or FakeRunner()
-        pacer = StepPacer(target_seconds=0.25, max_step_tokens=32)
-        scheduler = Scheduler(slots=slots, kv_cells=kv_cells)
-        self.engine = Engine(self.runner, scheduler, pacer, queue_capacity=9, clock=lambda: self.now)
-
-    def add(self, request: EngineRequest) -> Sequence:
-        item = sequence(request)
-        self.engine.add(item)
-        return item
-
-    def finish(self) -> list[Output]:
-        outputs: list[Output] = []
-        for _ in range(1000):
-            if not self.engine.has_work:
-                return outputs
-            outputs += self.engine.step()
-            self.now += 0.01
-        raise AssertionError("the engine never ended")
-
-    def idle(self) -> bool:
-        status = self.engine.status
-        return (
-            not self.runner.opened
-            and not self.runner.cells
-            and (status.slots_used, status.queue_length, status.kv_cells_reserved) == (0, 0, 0)
-        )
-
-
-def of(outputs: list[Output], item: Sequence) -> list[object]:
-    return [output for owner, output in outputs if owner is item]
-
-
-def text(outputs: list[object]) -> str:
-    return "".join(output.text for output in outputs if isinstance(output, Delta))
+from tests.support.sequences import engine_request
 
 
 def test_one_request_from_start_to_finish():
-    bench = Bench(FakeRunner(lambda prompt: say("Grüße")))
+    bench = FakeBench(FakeRunner(lambda prompt: say("Grüße")))
     item = bench.add(engine_request(40))
     outputs = of(bench.finish(), item)
     assert isinstance(outputs[0], Started)
     assert outputs[0].prompt is item.request.prompt
     assert [output for output in outputs if isinstance(output, Progress)] == [Progress(32, 40), Progress(40, 40)]
     assert text(outputs) == "Grüße"
-    finished = outputs[-1]
-    assert isinstance(finished, Finished)
-    assert finished.reason is FinishReason.STOP
-    assert (finished.usage.prompt_tokens, finished.usage.completion_tokens) == (40, len("Grüße".encode()) + 1)
-    assert finished.seed == 7
-    tokens = [token for output in outputs if isinstance(output, Delta) for token in output.token_ids]
-    assert tokens == list(say("Grüße")), "every generated token is reported once, in order"
-    assert bench.idle()
+    end = finished(outputs)
+    assert end.reason is FinishReason.STOP
+    assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (40, len("Grüße".encode()) + 1)
+    assert end.seed == 7
+    assert tokens(outputs) == list(say("Grüße")), "every generated token is reported once, in order"
+    assert bench.empty()
 
 
 def test_sequences_run_together_and_a_new_one_joins_between_steps():
-    bench = Bench(FakeRunner(lambda prompt: say(f"answer to {prompt[0]}")))
+    bench = FakeBench(FakeRunner(lambda prompt: say(f"answer to {prompt[0]}")))
     first = bench.add(engine_request(4, first_token=11))
-    outputs = bench.engine.step()
+    outputs = bench.step()
     second = bench.add(engine_request(4, first_token=22))
     outputs += bench.finish()
     assert text(of(outputs, first)) == "answer to 11"
     assert text(of(outputs, second)) == "answer to 22"
     assert {len(chunks) for chunks in bench.runner.passes} == {1, 2}, "both were in one pass for a while"
-    assert bench.idle()
+    assert bench.empty()
 
 
 def test_a_long_prompt_does_not_stop_a_running_stream():
-    bench = Bench(FakeRunner(lambda prompt: say("x" * 30)))
+    bench = FakeBench(FakeRunner(lambda prompt: say("x" * 30)))
     stream = bench.add(engine_request(4))
-    bench.engine.step()
+    bench.step()
     bench.add(engine_request(300, max_tokens=2))
     for _ in range(5):
-        outputs = bench.engine.step()
+        outputs = bench.step()
         assert any(owner is stream and isinstance(output, Delta) for owner, output in outputs)
         assert sum(len(chunk.tokens) for chunk in bench.runner.passes[-1]) <= 32
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_sampler_is_told_of_the_prompt_s_end_whether_it_is_read_or_kept(asked_before):
+    bench = FakeBench(cache_bytes=10**6)
+    if asked_before:
+        bench.answer(engine_request(PENALTY_WINDOW + 20))
+    item = bench.add(engine_request(PENALTY_WINDOW + 20, ignore_eos=True, logprobs=3, seed=9))
+    bench.step()
+    spec = bench.runner.opened[item.slot]
+    assert spec.prompt_tail == tuple(range(21, 21 + PENALTY_WINDOW))
+    assert (spec.seed, spec.ignore_eos, spec.logprobs, spec.sampling) == (9, True, 3, item.request.sampling)
+    assert item.cached == (PENALTY_WINDOW + 19 if asked_before else 0)
+
+
+def test_a_generating_sequence_runs_its_last_token_behind_its_prompt():
+    bench = FakeBench(FakeRunner(lambda prompt: say("abc")))
+    item = bench.add(engine_request(10))
+    bench.step()
+    bench.step()
+    bench.step()
+    assert bench.runner.passes[1:] == [
+        [Chunk(item.slot, say("a")[:1], 10, wants_token=True)],
+        [Chunk(item.slot, say("b")[:1], 11, wants_token=True)],
+    ]
+
+
+def test_generating_sequences_delay_a_prompt_but_never_stop_it():
+    bench = FakeBench(FakeRunner(lambda prompt: say("x" * 50)), step_tokens=3)
+    streams = [bench.add(engine_request(1, max_tokens=40)) for _ in range(3)]
+    while not all(item.answer for item in streams):
+        bench.step()
+    bench.runner.max_batch_tokens = 4
+    item = bench.add(engine_request(3))
+    for read in (1, 2, 3):
+        bench.step()
+        assert len(bench.runner.passes[-1]) == 4, "nobody is left out"
+        assert item.processed == read
 
 
 @pytest.mark.parametrize(
@@ -110,22 +103,21 @@ def test_a_long_prompt_does_not_stop_a_running_stream():
     ],
 )
 def test_every_way_to_end(request_fields, script, reason, said, matched):
-    bench = Bench(FakeRunner(lambda prompt: script))
+    bench = FakeBench(FakeRunner(lambda prompt: script))
     item = bench.add(engine_request(**request_fields))
     outputs = of(bench.finish(), item)
-    finished = outputs[-1]
-    assert isinstance(finished, Finished)
-    assert (finished.reason, text(outputs), finished.matched_stop) == (reason, said, matched)
-    assert bench.idle()
+    end = finished(outputs)
+    assert (end.reason, text(outputs), end.matched_stop) == (reason, said, matched)
+    assert bench.empty()
 
 
 def test_who_leaves_is_let_go_before_the_next_pass_and_the_slot_is_used_at_once():
-    bench = Bench(FakeRunner(lambda prompt: say("x" * 100)), slots=1)
+    bench = FakeBench(FakeRunner(lambda prompt: say("x" * 100)), slots=1)
     leaver, waiter = bench.add(engine_request(max_tokens=90)), bench.add(engine_request())
-    bench.engine.step()
+    bench.step()
     passes = len(bench.runner.passes)
     leaver.departed = True
-    outputs = bench.engine.step()
+    outputs = bench.step()
     assert of(outputs, leaver) == [Departed()]
     assert isinstance(of(outputs, waiter)[0], Started), "the freed slot is taken in the very same step"
     assert len(bench.runner.passes) == passes + 1
@@ -133,68 +125,107 @@ def test_who_leaves_is_let_go_before_the_next_pass_and_the_slot_is_used_at_once(
 
 
 def test_a_waiting_caller_can_leave_too():
-    bench = Bench(slots=1)
+    bench = FakeBench(slots=1)
     bench.add(engine_request())
     leaver = bench.add(engine_request())
-    bench.engine.step()
+    bench.step()
     leaver.departed = True
     assert of(bench.finish(), leaver) == [Departed()]
-    assert bench.idle()
-
-
-@pytest.mark.parametrize(("slots", "where"), [(2, "while it was being answered"), (1, "in the queue")])
-def test_a_passed_deadline_ends_a_sequence_wherever_it_is(slots, where):
-    bench = Bench(FakeRunner(lambda prompt: say("x" * 50)), slots=slots)
-    bench.add(engine_request(max_tokens=60))
-    late = bench.add(engine_request(max_tokens=60, deadline=0.05))
-    error = of(bench.finish(), late)[-1]
-    assert isinstance(error, DeadlinePassed)
-    assert where in str(error)
-    assert bench.idle()
+    assert bench.empty()
 
 
 def test_a_failed_pass_ends_what_ran_and_the_queue_goes_on():
     runner = FakeRunner(lambda prompt: say("fine"), fail_after_passes=1)
-    bench = Bench(runner, slots=1)
+    bench = FakeBench(runner, slots=1)
     running, waiting = bench.add(engine_request()), bench.add(engine_request())
-    outputs = bench.engine.step()
-    outputs += bench.engine.step()
+    outputs = bench.step()
+    outputs += bench.step()
     assert isinstance(of(outputs, running)[-1], EngineUnavailable)
     runner.fail_after_passes = None
     outputs += bench.finish()
     assert text(of(outputs, waiting)) == "fine"
-    assert bench.idle()
+    assert bench.empty()
+
+
+def test_a_failed_pass_loses_what_was_parked_in_the_kv_cache_but_not_what_is_in_host_memory():
+    runner = FakeRunner(lambda prompt: say("fine"))
+    bench = FakeBench(runner, cache_bytes=10**6)
+    bench.answer(engine_request(50))
+    bench.runner.can_copy = False
+    bench.add(engine_request(50, first_token=300, max_tokens=1, salt="not copied"))
+    running = bench.add(engine_request(4, first_token=600, salt="stream"))
+    while not bench.reuse.parked_cells:
+        outputs = bench.step()
+    runner.fail_after_passes = len(runner.passes)
+    outputs = bench.step()
+    assert isinstance(of(outputs, running)[-1], EngineUnavailable)
+    assert not runner.cells
+    assert (bench.reuse.parked_cells, bench.scheduler.parked_cells, bench.scheduler.reserved_cells) == (0, 0, 0)
+    runner.fail_after_passes, runner.can_copy = None, True
+    again = bench.answer(engine_request(50))
+    assert (finished(again).usage.cached_tokens, text(again)) == (49, "fine")
+    lost = bench.answer(engine_request(50, first_token=300, salt="not copied"))
+    assert (finished(lost).usage.cached_tokens, text(lost)) == (0, "fine")
+    assert bench.empty()
 
 
 def test_a_sequence_that_cannot_go_on_fails_alone():
-    bench = Bench(FakeRunner(lambda prompt: (*say("abc")[:2], FAIL) if prompt[0] == 1 else say("fine")))
+    bench = FakeBench(FakeRunner(lambda prompt: (*say("abc")[:2], FAIL) if prompt[0] == 1 else say("fine")))
     failing, fine = bench.add(engine_request()), bench.add(engine_request(first_token=50))
     outputs = bench.finish()
     assert text(of(outputs, failing)) == "ab"
     assert isinstance(of(outputs, failing)[-1], InvalidRequest)
     assert text(of(outputs, fine)) == "fine"
-    assert bench.idle()
+    assert bench.empty()
 
 
 def test_timings_are_those_of_the_clock():
-    bench = Bench(FakeRunner(lambda prompt: say("abc")), slots=1)
+    bench = FakeBench(FakeRunner(lambda prompt: say("abc")), slots=1)
     bench.add(engine_request())
     late = bench.add(engine_request())
-    finished = of(bench.finish(), late)[-1]
-    assert isinstance(finished, Finished)
-    timings = finished.timings
+    timings = finished(of(bench.finish(), late)).timings
     assert timings.queue_seconds == pytest.approx(0.04)
     assert timings.time_to_first_token_seconds == pytest.approx(timings.queue_seconds + timings.prompt_seconds)
     assert timings.generation_seconds == pytest.approx(0.03)
 
 
 def test_cells_in_use_never_pass_the_kv_cache():
-    bench = Bench(FakeRunner(lambda prompt: say("y" * 40)), slots=8, kv_cells=100)
+    bench = FakeBench(FakeRunner(lambda prompt: say("y" * 40)), slots=8, kv_cells=100)
     for _ in range(20):
         bench.add(engine_request(10, max_tokens=20))
     bench.finish()
     assert 30 <= bench.runner.peak_cells <= 100
-    assert bench.idle()
+    assert bench.empty()
+
+
+def test_totals_count_what_was_read_cached_and_generated():
+    bench = FakeBench(FakeRunner(lambda prompt: say("yes")), cache_bytes=10**6)
+    bench.answer(engine_request(40))
+    bench.answer(engine_request(50))
+    totals = bench.engine.status.totals
+    assert (totals.prompt_tokens, totals.cached_tokens, totals.completion_tokens) == (40 + 10, 40, 8)
+
+
+def test_time_is_counted_while_something_runs_and_of_it_the_time_in_passes():
+    bench = FakeBench(FakeRunner(lambda prompt: say("yes"), pass_seconds=lambda tokens: 0.5))
+    bench.answer(engine_request())
+    bench.now += 100.0
+    bench.answer(engine_request())
+    totals = bench.engine.status.totals
+    assert totals.forward_seconds == pytest.approx(2 * 4 * 0.5)
+    assert totals.step_seconds == pytest.approx(2 * (4 * 0.5 + 3 * 0.01)), "between steps too, but not between answers"
+
+
+def test_the_time_of_copying_out_while_nothing_runs_is_not_counted():
+    bench = FakeBench(FakeRunner(lambda prompt: say("yes")), cache_bytes=10**6, step_tokens=512)
+    item = bench.add(engine_request(400))
+    while not bench.reuse.parked_cells:
+        bench.step()
+    assert item.slot is None
+    counted = bench.engine.status.totals.step_seconds
+    bench.runner.copy_seconds = 1.0
+    bench.finish()
+    assert bench.engine.status.totals.step_seconds == counted
 
 
 class FaultyRunner(FakeRunner):
@@ -216,7 +247,7 @@ FAULT = 999
 
 @pytest.mark.parametrize("seed", [13, 14])
 def test_a_fault_that_meets_one_request_leaves_the_others_alone(seed: int):
-    bench = Bench(FaultyRunner(lambda prompt: (FAULT,) if prompt[0] == 50 else say("fine")))
+    bench = FakeBench(FaultyRunner(lambda prompt: (FAULT,) if prompt[0] == 50 else say("fine")))
     faulty = bench.add(replace(engine_request(first_token=50), seed=seed))
     other = bench.add(engine_request())
     outputs = bench.finish()
@@ -224,4 +255,4 @@ def test_a_fault_that_meets_one_request_leaves_the_others_alone(seed: int):
     assert isinstance(failure, RequestFailed)
     assert isinstance(failure.__cause__, ValueError if seed == 13 else KeyError)
     assert text(of(outputs, other)) == "fine"
-    assert bench.idle()
+    assert bench.empty()

@@ -1,14 +1,25 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from inference_service.core.errors import DeadlinePassed
 from inference_service.core.generation import COUNTS_AT_ONCE, Generation, LoadedModel
 from inference_service.core.ports import EnginePlace
-from inference_service.core.types import Chat, EngineStatus, FittedPrompt, GenerateRequest, ModelInfo, ResponseFormat
+from inference_service.core.sequence import EngineRequest
+from inference_service.core.types import (
+    Chat,
+    EngineStatus,
+    EngineTotals,
+    Event,
+    FittedPrompt,
+    GenerateRequest,
+    ModelInfo,
+    ResponseFormat,
+    Sampling,
+)
 
 INFO = ModelInfo("m", "phi3", "phi3", 1, 1, 100, 100, 100, "F16")
 LONG_SECONDS = 5.0
@@ -43,7 +54,7 @@ class NoGrammars:
 class CountedPlaces:
     """An engine whose places are counted and never run."""
 
-    status = EngineStatus(1, 0, 1, 0, 100, 0, 0, 0)
+    status = EngineStatus(1, 0, 1, 0, 100, 0, 0, 0, 0, EngineTotals())
 
     def __init__(self) -> None:
         self.taken = 0
@@ -70,6 +81,38 @@ def generation_on(prompts: SlowPrompts, engine: CountedPlaces) -> Generation:
     generation = Generation(clock=time.monotonic)
     generation.attach(LoadedModel(INFO, prompts, NoGrammars(), engine))
     return generation
+
+
+class RecordingPlaces(CountedPlaces):
+    """An engine that notes what it is given to run, and ends at once."""
+
+    async def run(self, request: EngineRequest) -> AsyncIterator[Event]:
+        self.request = request
+        for event in ():
+            yield event
+
+
+async def test_what_the_caller_asks_for_reaches_the_engine(prompts: SlowPrompts):
+    prompts.go_on.set()
+    asked = GenerateRequest(
+        "x",
+        sampling=Sampling(temperature=0.5, seed=3),
+        stop=("END",),
+        ignore_eos=True,
+        logprobs=2,
+        cache_salt="tenant",
+        speculation=False,
+    )
+    engine = RecordingPlaces()
+    before = time.monotonic()
+    assert [event async for event in generation_on(prompts, engine).generate(asked, timeout_seconds=9)] == []
+    given = engine.request
+    assert (given.sampling, given.seed, given.stop, given.ignore_eos) == (asked.sampling, 3, ("END",), True)
+    assert (given.logprobs, given.cache_salt, given.speculation) == (2, "tenant", False)
+    assert given.prompt == FittedPrompt((1,), 1)
+    assert given.deadline - given.arrived == pytest.approx(9)
+    assert before <= given.arrived <= time.monotonic()
+    assert engine.taken == 0
 
 
 async def test_the_deadline_holds_while_the_prompt_is_built(prompts: SlowPrompts):

@@ -10,7 +10,7 @@ is that service's, whether before the first delta or after it:
   FAILED_PRECONDITION  a service behind is not set up (for example no BRAVE_API_KEY)
   RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
   UNAVAILABLE          a service behind cannot be reached or failed
-  DEADLINE_EXCEEDED    the caller's deadline passed, or 120 s where it set none
+  DEADLINE_EXCEEDED    the caller's deadline, or 120 s where it set none, has passed or cannot be met
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
@@ -867,13 +867,13 @@ class Usage(_message.Message):
     prompt_tokens: _builtins.int
     """prompt_tokens is the prompt's length."""
     cached_tokens: _builtins.int
-    """cached_tokens of the prompt needed no new work."""
+    """cached_tokens of the prompt had been read for another request, and were not read again."""
     completion_tokens: _builtins.int
     """completion_tokens were generated."""
     drafted_tokens: _builtins.int
-    """drafted_tokens were proposed by drafts."""
+    """drafted_tokens were guessed from the prompt and the answer so far, and verified."""
     accepted_tokens: _builtins.int
-    """accepted_tokens of them were right."""
+    """accepted_tokens of them were what the model chose."""
     def __init__(
         self,
         *,

@@ -9,7 +9,8 @@ Errors travel only as a gRPC status with google.rpc details, and a stream that f
   RESOURCE_EXHAUSTED  google.rpc.ErrorInfo, google.rpc.RetryInfo and the trailer grpc-retry-pushback-ms: the queue is
                       full; nothing was started
   UNAVAILABLE         the model is loading, or the engine failed and is being restarted
-  DEADLINE_EXCEEDED   the caller's deadline passed; generation has stopped and its slot is free
+  DEADLINE_EXCEEDED   the caller's deadline passed (google.rpc.ErrorInfo: DEADLINE_PASSED), or is so near that the
+                      prompt cannot be read before it (DEADLINE_TOO_SHORT); generation has stopped and its slot is free
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
@@ -418,7 +419,9 @@ class GenerateRequest(_message.Message):
     cache_salt: _builtins.str
     """cache_salt separates tenants: kept prompts are shared only between requests of the same salt. At most 256 bytes."""
     speculation: _builtins.bool
-    """speculation allows drafts from the prompt, which change speed but not text. Default true."""
+    """speculation allows drafts from the prompt, which change speed but not text: every token is chosen as without them,
+    save for ties that a pass of another size rounds otherwise. Default true.
+    """
     @_builtins.property
     def chat(self) -> Global___Chat:
         """chat is rendered in the model's own chat format, token by token; no text in it can forge a control token."""
@@ -510,7 +513,7 @@ Global___DocumentUse: _TypeAlias = DocumentUse  # noqa: Y015
 
 @_typing.final
 class Started(_message.Message):
-    """Started is sent once, when the request leaves the queue."""
+    """Started is sent once, when the request has left the queue and its prompt is about to be read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -526,7 +529,7 @@ class Started(_message.Message):
     prompt_tokens: _builtins.int
     """prompt_tokens is the prompt's length in tokens."""
     cached_tokens: _builtins.int
-    """cached_tokens is how many of them needed no new work."""
+    """cached_tokens is how many of them had been read for another request: they are not read again."""
     messages_dropped: _builtins.int
     """messages_dropped is how many turns of history did not fit."""
     @_builtins.property
@@ -694,13 +697,13 @@ class Usage(_message.Message):
     prompt_tokens: _builtins.int
     """prompt_tokens is the prompt's length."""
     cached_tokens: _builtins.int
-    """cached_tokens of the prompt needed no new work."""
+    """cached_tokens of the prompt had been read for another request, and were not read again."""
     completion_tokens: _builtins.int
     """completion_tokens were generated, the end-of-turn token included."""
     drafted_tokens: _builtins.int
-    """drafted_tokens were proposed by drafts."""
+    """drafted_tokens were guessed from the prompt and the answer so far, and verified."""
     accepted_tokens: _builtins.int
-    """accepted_tokens of them were right."""
+    """accepted_tokens of them were what the model chose."""
     def __init__(
         self,
         *,
@@ -1079,6 +1082,13 @@ class GetStatusResponse(_message.Message):
     PROMPT_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
     KV_CELLS_CACHED_FIELD_NUMBER: _builtins.int
+    PREFIX_CACHE_MIB_FIELD_NUMBER: _builtins.int
+    PREFIX_CACHE_LIMIT_MIB_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    DRAFTED_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    ACCEPTED_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    STEP_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
+    FORWARD_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """version is the server's version, such as 0.1.0."""
     model: _builtins.str
@@ -1096,11 +1106,25 @@ class GetStatusResponse(_message.Message):
     kv_cells_reserved: _builtins.int
     """kv_cells_reserved are promised to running sequences."""
     prompt_tokens_total: _builtins.int
-    """prompt_tokens_total read since the start."""
+    """prompt_tokens_total read since the start, without cached ones."""
     completion_tokens_total: _builtins.int
     """completion_tokens_total generated since the start."""
     kv_cells_cached: _builtins.int
-    """kv_cells_cached hold prompts of finished requests, for reuse."""
+    """kv_cells_cached hold prompts and answers of finished requests, for reuse. They give way to running sequences."""
+    prefix_cache_mib: _builtins.int
+    """prefix_cache_mib is the host memory, in MiB rounded up, that kept prompts take."""
+    prefix_cache_limit_mib: _builtins.int
+    """prefix_cache_limit_mib is what they may take. 0: nothing is kept."""
+    cached_tokens_total: _builtins.int
+    """cached_tokens_total of prompts had been read for other requests, and were not read again, since the start."""
+    drafted_tokens_total: _builtins.int
+    """drafted_tokens_total were drafted and verified since the start."""
+    accepted_tokens_total: _builtins.int
+    """accepted_tokens_total of them were what the model chose."""
+    step_seconds_total: _builtins.float
+    """step_seconds_total is the time since the start with at least one sequence running."""
+    forward_seconds_total: _builtins.float
+    """forward_seconds_total of it were spent inside the model's forward passes."""
     def __init__(
         self,
         *,
@@ -1115,10 +1139,17 @@ class GetStatusResponse(_message.Message):
         prompt_tokens_total: _builtins.int = ...,
         completion_tokens_total: _builtins.int = ...,
         kv_cells_cached: _builtins.int = ...,
+        prefix_cache_mib: _builtins.int = ...,
+        prefix_cache_limit_mib: _builtins.int = ...,
+        cached_tokens_total: _builtins.int = ...,
+        drafted_tokens_total: _builtins.int = ...,
+        accepted_tokens_total: _builtins.int = ...,
+        step_seconds_total: _builtins.float = ...,
+        forward_seconds_total: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens_total", b"completion_tokens_total", "kv_cells", b"kv_cells", "kv_cells_cached", b"kv_cells_cached", "kv_cells_reserved", b"kv_cells_reserved", "model", b"model", "prompt_tokens_total", b"prompt_tokens_total", "queue_capacity", b"queue_capacity", "queue_length", b"queue_length", "slots", b"slots", "slots_used", b"slots_used", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_tokens_total", b"accepted_tokens_total", "cached_tokens_total", b"cached_tokens_total", "completion_tokens_total", b"completion_tokens_total", "drafted_tokens_total", b"drafted_tokens_total", "forward_seconds_total", b"forward_seconds_total", "kv_cells", b"kv_cells", "kv_cells_cached", b"kv_cells_cached", "kv_cells_reserved", b"kv_cells_reserved", "model", b"model", "prefix_cache_limit_mib", b"prefix_cache_limit_mib", "prefix_cache_mib", b"prefix_cache_mib", "prompt_tokens_total", b"prompt_tokens_total", "queue_capacity", b"queue_capacity", "queue_length", b"queue_length", "slots", b"slots", "slots_used", b"slots_used", "step_seconds_total", b"step_seconds_total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,8 @@ Errors travel only as a gRPC status with google.rpc details, and a stream that f
   RESOURCE_EXHAUSTED  google.rpc.ErrorInfo, google.rpc.RetryInfo and the trailer grpc-retry-pushback-ms: the queue is
                       full; nothing was started
   UNAVAILABLE         the model is loading, or the engine failed and is being restarted
-  DEADLINE_EXCEEDED   the caller's deadline passed; generation has stopped and its slot is free
+  DEADLINE_EXCEEDED   the caller's deadline passed (google.rpc.ErrorInfo: DEADLINE_PASSED), or is so near that the
+                      prompt cannot be read before it (DEADLINE_TOO_SHORT); generation has stopped and its slot is free
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
