@@ -7,11 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos/groundwire -name '*.proto' | sort)
 PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_cli
-CODE := $(PACKAGES) tests
+CODE := $(PACKAGES) benchmarks tests
+BENCH_ARGS ?=
+SOAK_MINUTES ?= 10
 SERVICE ?= gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model build clean
+.PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
+	bench-engine soak build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +52,12 @@ model: setup ## download Phi-3-mini (2.4 GB) with resume and checksum
 
 test: setup ## run every test
 	@$(BIN)/python -m pytest
+
+bench-engine: setup ## measure the engine against llama-server (builds it once; about 40 minutes; BENCH_ARGS=--help)
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.engine $(BENCH_ARGS)
+
+soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 check: setup lint types imports proto-lint proto-check ## everything that must hold before a commit, but the tests
 
