@@ -141,7 +141,7 @@ def timings(finished: gateway_pb2.Finished) -> list[Text]:
         ]
         rate = tokens_per_second(finished)
         if rate is not None:
-            told.append(f"{rate:.1f} tokens/s")
+            told.append(f"{rate:.1f} tokens/s{_drafts(finished.usage)}")
     told.append(f"total {_seconds(times.total)}")
     if finished.model:
         told.append(printable_line(finished.model))
@@ -151,6 +151,12 @@ def timings(finished: gateway_pb2.Finished) -> list[Text]:
 def _token_count(usage: gateway_pb2.Usage) -> str:
     cached = f", {usage.cached_tokens:,} of them cached" if usage.cached_tokens else ""
     return f"{usage.prompt_tokens:,} tokens{cached}"
+
+
+def _drafts(usage: gateway_pb2.Usage) -> str:
+    if not usage.accepted_tokens:
+        return ""
+    return f" ({usage.accepted_tokens:,} of {usage.drafted_tokens:,} drafted tokens right)"
 
 
 def tokens_per_second(finished: gateway_pb2.Finished) -> float | None:

@@ -114,7 +114,7 @@ app.add_typer(
 app.add_typer(
     typer.Typer(cls=lazy_group("groundwire_cli.model", "inference")),
     name="model",
-    help="Download and list models.",
+    help="Download, list and tune models.",
     no_args_is_help=True,
 )
 

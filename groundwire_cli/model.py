@@ -1,4 +1,4 @@
-"""`groundwire model`: downloads and lists the models that are known by name.
+"""`groundwire model`: downloads, lists and tunes models.
 
 Imported only when it is used (groundwire_cli.lazy_group), so this module may import what downloading needs.
 """
@@ -15,6 +15,7 @@ import typer
 from groundwire_cli.errors import CommandError, Interrupted
 from groundwire_cli.model_progress import ModelProgress, megabytes
 from groundwire_cli.terminal import write_output
+from groundwire_cli.tune import tune
 from groundwire_rpc.settings import SettingsError
 from inference_service.adapters.model_files import (
     FileState,
@@ -43,7 +44,7 @@ ManifestOption = Annotated[
 
 @app.callback()
 def model() -> None:
-    """Download and list models."""
+    """Download, list and tune models."""
 
 
 @app.command()
@@ -103,6 +104,9 @@ def path(
         config = load_config()
         found = resolve_model(name, config.models_dir, manifest=_manifest(manifest))
     write_output(f"{found.path}\n")
+
+
+app.command()(tune)
 
 
 def _manifest(path: Path | None) -> Manifest:

@@ -105,13 +105,41 @@ def _inference(
             )
         )
     if status is not None:
-        lines.append(
-            _detail(
-                f"KV cache {status.kv_cells:,} tokens, {status.kv_cells_reserved:,} reserved, "
-                f"{status.kv_cells_cached:,} kept for reuse"
-            )
-        )
+        lines += [_detail(text) for text in (_cells(status), *_work_done(status))]
     return lines
+
+
+def _cells(status: inference_pb2.GetStatusResponse) -> str:
+    kept = "no prompts are kept for reuse"
+    if status.prefix_cache_limit_mib:
+        kept = (
+            f"{status.kv_cells_cached:,} kept for reuse, and {status.prefix_cache_mib:,} of "
+            f"{status.prefix_cache_limit_mib:,} MiB of host memory"
+        )
+    return f"KV cache {status.kv_cells:,} tokens, {status.kv_cells_reserved:,} reserved, {kept}"
+
+
+def _work_done(status: inference_pb2.GetStatusResponse) -> list[str]:
+    """What the engine has done since it started. Nothing before its first request."""
+    if not status.step_seconds_total:
+        return []
+    prompts = status.prompt_tokens_total + status.cached_tokens_total
+    told = [
+        f"{prompts:,} prompt tokens, {_share(status.cached_tokens_total, prompts)} of them from kept prompts",
+        f"{status.completion_tokens_total:,} generated",
+    ]
+    if status.drafted_tokens_total:
+        right = _share(status.accepted_tokens_total, status.drafted_tokens_total)
+        told.append(f"{status.drafted_tokens_total:,} drafted, {right} of them right")
+    outside = status.step_seconds_total - status.forward_seconds_total
+    return [
+        f"since it started: {'; '.join(told)}",
+        f"{_share(outside, status.step_seconds_total)} of the time with requests was spent outside forward passes",
+    ]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{max(0.0, part) / whole:.1%}" if whole else "none"
 
 
 def _count(number: int) -> str:

@@ -11,14 +11,15 @@ import urllib.parse
 from typing import Final
 
 LONGEST_SEQUENCE: Final = 256
-"""How many characters an escape sequence may have to be dropped as one; of a longer one only the control goes."""
+"""How many characters a control string may have to be dropped as one; of a longer one only the control goes."""
 
 # ECMA-48: CSI parameters, intermediates and a final byte; OSC, DCS, SOS, PM and APC strings up to BEL or ST; two- and
-# three-character escapes.
-_STRING: Final = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]{0,256}"
+# three-character escapes. What may still become one of them is looked for together with them, for it may hold one.
+_STRING: Final = rf"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]{{0,{LONGEST_SEQUENCE}}}"
 _CSI: Final = r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,16}"
-_SEQUENCE: Final = re.compile(rf"{_CSI}[@-~]|{_STRING}(?:\x07|\x1b\\|\x9c)|\x1b[ -/]{{0,4}}[0-OQ-WYZ\\`-~]")
-_UNFINISHED: Final = re.compile(rf"(?:{_CSI}|{_STRING}\x1b?|\x1b[ -/]{{0,4}})\Z")
+_WHOLE: Final = rf"{_CSI}[@-~]|{_STRING}(?:\x07|\x1b\\|\x9c)|\x1b[ -/]{{0,4}}[0-OQ-WYZ\\`-~]"
+_UNFINISHED: Final = rf"(?:{_CSI}|{_STRING}\x1b?|\x1b[ -/]{{0,4}}|\r)\Z"
+_SEQUENCE: Final = re.compile(rf"{_WHOLE}|(?P<unfinished>{_UNFINISHED})")
 
 # C0 but tab and newline, DEL, C1, and the bidirectional embeddings, overrides and isolates that can show text in
 # another order than it has.
@@ -37,15 +38,14 @@ class TextCleaner:
 
     def feed(self, piece: str) -> str:
         """The printable part of what has arrived."""
-        text = _SEQUENCE.sub("", self._held + piece)
-        unfinished = _UNFINISHED.search(text)
-        held_from = len(text)
-        if unfinished and len(text) - unfinished.start() <= LONGEST_SEQUENCE:
-            held_from = unfinished.start()
-        elif text.endswith("\r"):  # the other half of a line end may follow
-            held_from -= 1
-        self._held = text[held_from:]
-        return _drop_controls(text[:held_from])
+        text = self._held + piece
+        passed, end = [], 0
+        self._held = ""
+        for found in _SEQUENCE.finditer(text):
+            passed.append(text[end : found.start()])
+            end = found.end()
+            self._held = found["unfinished"] or ""
+        return _drop_controls("".join([*passed, text[end:]]))
 
     def flush(self) -> str:
         """The printable part of what was held back. Call at the end."""

@@ -111,6 +111,14 @@ def test_timings() -> None:
     )
 
 
+def test_drafts_that_were_right_are_told() -> None:
+    drafted = finished().finished
+    drafted.usage.drafted_tokens = 75
+    assert "drafted" not in plain(answer_text.timings(drafted))
+    drafted.usage.accepted_tokens = 60
+    assert " · 50.0 tokens/s (60 of 75 drafted tokens right) · " in plain(answer_text.timings(drafted))
+
+
 def test_timings_without_a_model() -> None:
     nothing = finished(gateway_pb2.OUTCOME_NO_RESULTS).finished
     assert plain(answer_text.timings(nothing)).strip() == "search 250 ms · total 3.8 s"

@@ -53,7 +53,22 @@ def report(**changes: object) -> Report:
             ],
         ),
         "inference_status": inference_pb2.GetStatusResponse(
-            version="0.1.0", slots=4, slots_used=1, queue_capacity=64, kv_cells=4096, kv_cells_reserved=700
+            version="0.1.0",
+            slots=4,
+            slots_used=1,
+            queue_capacity=64,
+            kv_cells=4096,
+            kv_cells_reserved=700,
+            kv_cells_cached=120,
+            prefix_cache_mib=3,
+            prefix_cache_limit_mib=2048,
+            prompt_tokens_total=3000,
+            cached_tokens_total=1000,
+            completion_tokens_total=500,
+            drafted_tokens_total=400,
+            accepted_tokens_total=300,
+            step_seconds_total=10.0,
+            forward_seconds_total=9.5,
         ),
         "model": inference_pb2.GetModelResponse(
             name="tiny", architecture="phi3", parameter_count=12_340_000, quantization="Q8_0", context_length=4096
@@ -75,10 +90,29 @@ def test_everything_that_was_promised_is_shown() -> None:
         "local not available: The index is empty.",
         "1 of 4 slots used, 0 of 64 places in the queue taken",
         "model tiny: phi3, 12.3 million parameters, Q8_0, context 4,096 tokens",
-        "KV cache 4,096 tokens, 700 reserved",
+        "KV cache 4,096 tokens, 700 reserved, 120 kept for reuse, and 3 of 2,048 MiB of host memory",
+        "since it started: 4,000 prompt tokens, 25.0% of them from kept prompts; 500 generated; 400 drafted, 75.0% of",
+        "5.0% of the time with requests was spent outside forward passes",
     ):
         assert told in text
     assert report().all_serve
+
+
+def test_an_engine_that_has_done_nothing_and_keeps_nothing_says_so() -> None:
+    idle = inference_pb2.GetStatusResponse(version="0.1.0", slots=4, queue_capacity=64, kv_cells=4096)
+    text = shown(report(inference_status=idle))
+    assert "KV cache 4,096 tokens, 0 reserved, no prompts are kept for reuse" in text
+    assert "since it started" not in text
+    assert "forward passes" not in text
+
+
+def test_nothing_is_said_of_drafts_where_there_were_none() -> None:
+    undrafted = inference_pb2.GetStatusResponse(
+        prompt_tokens_total=9, completion_tokens_total=3, step_seconds_total=1.0, forward_seconds_total=1.1
+    )
+    text = shown(report(inference_status=undrafted))
+    assert "since it started: 9 prompt tokens, 0.0% of them from kept prompts; 3 generated\n" in text
+    assert "0.0% of the time with requests" in text
 
 
 def test_a_gateway_that_looks_in_the_wrong_place_is_told_where_to_look() -> None:
@@ -104,6 +138,7 @@ def test_json_has_every_service() -> None:
     assert written["gateway"]["state"] == "serving"
     assert written["search"]["status"]["providers"][0]["quotas"][0]["remaining"] == 14_990
     assert written["inference"]["status"]["slots"] == 4
+    assert written["inference"]["status"]["prefix_cache_limit_mib"] == 2048
     assert written["inference"]["model"] is None
 
 

@@ -4,7 +4,7 @@ import itertools
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from groundwire_cli.terminal_text import TextCleaner, link_target, printable, printable_line
@@ -58,6 +58,7 @@ def test_nothing_that_a_terminal_acts_on_is_left(raw: str) -> None:
 
 
 @given(HOSTILE, st.lists(st.integers(min_value=0, max_value=60), max_size=6))
+@example("0\x1b\x9d\x070", [4])  # what remains of a broken escape must not join what follows a whole one
 def test_pieces_give_the_same_as_the_whole(raw: str, cuts: list[int]) -> None:
     cleaner = TextCleaner()
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
