@@ -81,11 +81,6 @@ class ProbeBook:
         """Of those, the ones whose first other token was no close second in the reference."""
         self.examples: list[str] = []
 
-    @property
-    def differing_share(self) -> float:
-        """Of all compared answers, 0 to 1."""
-        return self.differing / max(1, self.compared)
-
     def compare(self, probe: int, text: str, token_ids: Sequence[int], *, where: str) -> None:
         """Count a finished answer to a probe. `where` names the call."""
         known = self._references[probe]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference_service.adapters.grammar_process import GrammarSession
-from inference_service.adapters.llama_batch import Batch
+from inference_service.adapters.llama_batch import Batch, apart
 from inference_service.adapters.llama_candidates import Candidates
 from inference_service.adapters.llama_kv import KvCells, SavedCells
 from inference_service.adapters.llama_logs import recent_errors
@@ -49,6 +49,7 @@ class LlamaRunner:
         # The highest sequence id is the one that nothing else uses.
         self._kv = KvCells(self._context, scratch_id=options.slots)
         self._batch = Batch(options.batch_tokens)
+        self._attention_tile = options.attention_tile
         self._outputs = Outputs(self._context, model.shape.weights.vocabulary_size)
         self._candidates = Candidates(model.shape.weights.vocabulary_size)
         self._samplers: dict[int, SamplerChain] = {}
@@ -80,7 +81,19 @@ class LlamaRunner:
             sampler.close()
 
     def run(self, chunks: Sequence[Chunk]) -> list[Sampled]:
-        """One forward pass over all chunks, and what was sampled behind each that wants a token, in order."""
+        """Run all chunks, and return what was sampled behind each that wants a token, in order."""
+        sampled: dict[int, Sampled] = {}
+        for chunks_of_pass in apart(chunks, self._attention_tile):
+            self._forward(chunks_of_pass)
+            row = 0
+            for chunk in chunks_of_pass:
+                if chunk.wants_token:
+                    sampled[chunk.slot] = self._sample_behind(chunk, row)
+                    row += chunk.drafted + 1
+        return [sampled[chunk.slot] for chunk in chunks if chunk.wants_token]
+
+    def _forward(self, chunks: Sequence[Chunk]) -> None:
+        """One forward pass, whose logits are then there to be looked at."""
         self._batch.fill(chunks)
         started = time.perf_counter()
         result = llama_cpp.llama_decode(self._context, self._batch.struct)
@@ -90,13 +103,6 @@ class LlamaRunner:
             why = "it found no room in the KV cache" if result == 1 else f"llama_decode returned {result}"
             raise EngineUnavailable(f"The model failed in a forward pass: {why}.")
         self._outputs.renew(len(self._batch.output_rows))
-        results: list[Sampled] = []
-        row = 0
-        for chunk in chunks:
-            if chunk.wants_token:
-                results.append(self._sample_behind(chunk, row))
-                row += chunk.drafted + 1
-        return results
 
     def _sample_behind(self, chunk: Chunk, row: int) -> Sampled:
         """Sample one token behind each row from `row` on, as long as the draft holds what was sampled."""
@@ -174,7 +180,8 @@ def _make_context(model: LlamaModel, options: ContextOptions) -> object:
     params.n_batch = options.batch_tokens
     params.n_ubatch = options.batch_tokens
     params.n_seq_max = options.slots + 1
-    params.n_outputs_max = min(options.batch_tokens, options.output_tokens)
+    # llama.cpp ends the process where this is less than the number of sequences.
+    params.n_outputs_max = max(params.n_seq_max, min(options.batch_tokens, options.output_tokens))
     params.n_threads = options.threads
     params.n_threads_batch = options.threads
     params.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]

@@ -11,6 +11,29 @@ import numpy as np
 from inference_service.core.ports import Chunk
 
 
+def apart(chunks: Sequence[Chunk], tile: int) -> list[list[Chunk]]:
+    """The chunks of a step as the forward passes to run them in: usually one.
+
+    Where attention works by tiles of tokens, a tile with tokens of many sequences costs as much as if each of them saw
+    the cells of all. So from a tile's size on, prompts run in a pass of their own, and the single tokens and drafts of
+    running streams in passes too small for tiles.
+    """
+    if not tile or sum(len(chunk.tokens) for chunk in chunks) < tile:
+        return [list(chunks)]
+    prompts = [chunk for chunk in chunks if len(chunk.tokens) - chunk.drafted > 1]
+    passes: list[list[Chunk]] = [prompts] if prompts else []
+    room = 0
+    for chunk in chunks:
+        if len(chunk.tokens) - chunk.drafted > 1:
+            continue
+        if len(chunk.tokens) > room:
+            passes.append([])
+            room = tile - 1
+        passes[-1].append(chunk)
+        room -= len(chunk.tokens)
+    return passes
+
+
 class Batch:
     """The tokens of one forward pass. `struct` is what llama_decode takes."""
 

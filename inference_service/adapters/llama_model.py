@@ -48,7 +48,8 @@ class LlamaModel:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = options.gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0
         params.no_alloc = options.head_only
-        params.load_mode = _LOAD_MODES[options.memory_map, options.memory_lock]
+        # Without weights there is nothing to map, and llama.cpp ends the process where it is told to.
+        params.load_mode = 0 if options.head_only else _LOAD_MODES[options.memory_map, options.memory_lock]
         go_on = llama_cpp.llama_progress_callback(lambda _progress, _data: not given_up())
         params.progress_callback = go_on
         self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)

@@ -20,6 +20,9 @@ from inference_service.core.sizing import (
     host_room,
 )
 
+CPU_ATTENTION_TILE = 64
+"""GGML_FA_TILE_Q in ggml-cpu/common.h: from this many tokens on, flash attention on the CPU works by tiles."""
+
 _MIB = 2**20
 
 
@@ -36,11 +39,13 @@ class EngineOptions:
     """Host memory for prompts of finished requests; 0: none are kept."""
 
 
-def load_options(config: InferenceConfig, path: Path) -> LoadOptions:
+def load_options(
+    config: InferenceConfig, path: Path, *, devices: Callable[[], list[Device]] = gpu_devices
+) -> LoadOptions:
     """How to load this file on this host. Reads the file's head where GPUs are to share its layers with the host."""
     layers = config.inference_gpu_layers
     if layers is None:
-        layers = _fitting_gpu_layers(config, path, gpu_devices())
+        layers = _fitting_gpu_layers(config, path, devices())
     return LoadOptions(
         gpu_layers=layers,
         memory_map=config.inference_memory_map,
@@ -96,6 +101,7 @@ def engine_options(
             batch_tokens=_batch_tokens(config),
             output_tokens=slots * (1 + draft_tokens),
             threads=config.inference_threads or usable_cores(),
+            attention_tile=0 if on_gpu else CPU_ATTENTION_TILE,
             flash_attention=config.inference_flash_attention,
             kv_type=config.inference_kv_type,
         ),

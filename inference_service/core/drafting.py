@@ -28,6 +28,9 @@ _MEMORY = 0.9
 _PRIOR_WEIGHT = 4.0
 """Tokens' worth of belief in the expectation that an estimate starts from."""
 
+_LEAST_SECONDS = 1e-9
+"""A pass that a coarse clock saw take no time at all still took some."""
+
 
 class Acceptance:
     """How likely the next drafted token is right where all before it were: an estimate that forgets slowly."""
@@ -153,10 +156,10 @@ def allot_drafts(
         key=lambda entry: -entry[0],
     )[: len(pass_seconds) - 1]
     expected = float(generating)
-    best_rate, best_count = expected / pass_seconds[0], 0
+    best_rate, best_count = expected / max(pass_seconds[0], _LEAST_SECONDS), 0
     for count, (chance, _) in enumerate(worth, start=1):
         expected += chance
-        rate = expected / pass_seconds[count]
+        rate = expected / max(pass_seconds[count], _LEAST_SECONDS)
         if rate > best_rate:
             best_rate, best_count = rate, count
     lengths = [0] * len(offered)

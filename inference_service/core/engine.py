@@ -220,7 +220,11 @@ class Engine:
         left = sequence.request.deadline - now
         if self._pacer.least_prompt_seconds(sequence.prompt_left) <= left:
             return None
-        unread = sequence.prompt_left - (self._reuse.kept_length(sequence) if sequence.slot is None else 0)
+        if sequence.slot is None:
+            coming_back = self._reuse.kept_length(sequence)
+        else:
+            coming_back = sum(part.end - part.start for part in sequence.restorations)
+        unread = sequence.prompt_left - coming_back
         needed = self._pacer.least_prompt_seconds(unread)
         if needed <= left:
             return None

@@ -56,6 +56,8 @@ class ContextOptions:
     output_tokens: int
     """Tokens in one forward pass that something may be sampled behind: what memory for logits is kept for."""
     threads: int
+    attention_tile: int = 0
+    """Tokens that attention takes together, whole: what any of them sees is computed for all. 0: each for itself."""
     flash_attention: FlashAttention = FlashAttention.AUTO
     kv_type: KvType = KvType.F16
     """Q8_0 needs flash attention, and head sizes that are multiples of 32."""

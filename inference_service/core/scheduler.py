@@ -74,7 +74,7 @@ class Scheduler:
         """The running sequence whose prompt is to be read next.
 
         The one with the least left goes first. What is read while another waits counts as if it were read of that
-        one, so a prompt is overtaken by at most as many tokens as it has itself.
+        one, so those that come later overtake a prompt by at most as many tokens as it has itself.
         """
         reading = [sequence for sequence in self.running if sequence.prompt_left and not sequence.restorations]
         return min(reading, key=lambda sequence: sequence.prompt_left - sequence.passed_over, default=None)

@@ -36,14 +36,13 @@ def test_another_text_or_length_with_the_same_tokens_is_never_a_tie() -> None:
     assert compared("one two Three", [1, 2, 3]).differing_without_tie == 1
 
 
-def test_the_share_is_of_all_that_were_compared() -> None:
+def test_all_that_were_compared_are_counted() -> None:
     book = ProbeBook([KNOWN])
-    assert book.differing_share == 0.0
 
     for token in (2, 2, 2, 9):
         book.compare(0, KNOWN.text, [1, token, 3], where="")
 
-    assert book.differing_share == 0.25
+    assert (book.compared, book.differing) == (4, 1)
 
 
 def test_a_reference_knows_how_close_the_second_best_was() -> None:

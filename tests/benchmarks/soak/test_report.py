@@ -113,7 +113,7 @@ def bad_log(result: Result) -> Result:
         (hung_call, ["calls without a terminal status", "calls that ended otherwise"]),
         (unsound_call, ["calls with something wrong"]),
         (nobody_refused, ["calls that ended RESOURCE_EXHAUSTED"]),
-        (other_answers, ["greedy answers that differ, share"]),
+        (other_answers, ["greedy answers that differ without a tie"]),
         (still_reserved, ["seconds until idle", "KV cells reserved when idle"]),
         (
             held_cells,
