@@ -25,8 +25,12 @@ log = structlog.get_logger(__name__)
 _MIN_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
 
+_REST_SECONDS = 1.0
+"""How long nothing must have run before cells are copied out meanwhile: who comes back at once finds them in place, and
+the cores free."""
+
 _COPYING_PAUSE_SECONDS = 0.02
-"""Between two pieces that are copied out while nothing runs: who comes back at once must not find the cores busy."""
+"""Between two pieces that are copied out while nothing runs."""
 
 
 class EngineWorker:
@@ -47,6 +51,8 @@ class EngineWorker:
         self._status = engine.status
         self._stopping = False
         self._broken = False
+        self._rested = False
+        """Whether nothing has run for a while."""
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -120,11 +126,14 @@ class EngineWorker:
     def _take_messages(self) -> None:
         """Take what is in the inbox, waiting for it where there is nothing else to do."""
         block = not self._engine.has_work
-        pause = _COPYING_PAUSE_SECONDS if self._engine.has_leftovers else None
+        pause = None
+        if self._engine.has_leftovers:
+            pause = _COPYING_PAUSE_SECONDS if self._rested else _REST_SECONDS
         while True:
             try:
                 sequence = self._inbox.get(block, pause)
             except queue.Empty:
+                self._rested = block
                 return
             if sequence is None:  # only wakes: the service is stopping
                 return

@@ -16,6 +16,10 @@ _ALONE = 4
 """Where no stream runs that a pass could hold up, it may take this many times as long: large passes read a prompt
 somewhat faster. A caller who leaves, and a new one, wait for the end of a pass."""
 
+_ALONE_TOKENS = 64
+"""And it takes at least so many, however slow the host: llama.cpp's CPU attention takes tokens together from this size
+on, and a prompt in smaller passes is read at little more than half the rate."""
+
 _PATIENCE_SECONDS = 1.0
 _PATIENCE_SHARE = 0.1
 """Running streams may delay a prompt by this long, or by this share of the time that it takes alone where that is
@@ -65,10 +69,13 @@ class StepPacer:
         cost = self._seconds_per_token
         if cost is None:  # before the first measure, a careful guess
             return min(max(32, 2 * generating), self.max_step_tokens)
-        time = _AIM * self._target_seconds * (1 if generating else _ALONE)
+        if generating:
+            time, least = _AIM * self._target_seconds, MIN_STEP_TOKENS
+        else:
+            time, least = _AIM * self._target_seconds * _ALONE, _ALONE_TOKENS
         patience = max(_PATIENCE_SECONDS, _PATIENCE_SHARE * prompt_tokens * cost)
         fair = generating + int(generating * prompt_tokens * cost / patience)
-        return min(max(int(time / max(cost, 1e-9)), fair, MIN_STEP_TOKENS), self.max_step_tokens)
+        return min(max(int(time / max(cost, 1e-9)), fair, least), self.max_step_tokens)
 
     def least_prompt_seconds(self, tokens: int) -> float:
         """What reading so many prompt tokens takes at the very least, by the fastest of the last passes. 0 before the

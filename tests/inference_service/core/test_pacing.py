@@ -44,6 +44,11 @@ def test_a_pass_that_holds_up_no_stream_may_take_four_times_as_long():
     assert budget(pacer_at(0.002), generating=0) == 4 * budget(pacer_at(0.002)) == 400
 
 
+def test_a_pass_that_holds_up_no_stream_is_never_too_small_for_the_kernels():
+    assert budget(pacer_at(0.05), generating=0) == 64
+    assert budget(pacer_at(0.05), generating=1) == MIN_STEP_TOKENS
+
+
 @pytest.mark.parametrize(
     ("generating", "prompt_tokens", "tokens"),
     [(1, 1000, 20), (2, 1000, 22), (4, 1000, 44), (20, 1000, 220), (4, 100, 20), (20, 100, 40), (4, 10_000, 44)],
