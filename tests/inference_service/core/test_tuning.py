@@ -147,9 +147,14 @@ def test_any_workload_fits_its_cache(slots: int, kv_cells: int) -> None:
 
 
 def test_passes_are_those_that_the_service_would_plan() -> None:
-    slow = plan_workload(Rates(60, 18, 40), seconds=1.0, slots=8, kv_cells=8192, context_length=4096, step_seconds=0.25)
-    assert slow.pass_tokens == 48  # four fifths of a second, for a prompt alone
-    assert slow.seconds_at(Rates(60, 18, 40)) == pytest.approx(3.0)
+    slow = Rates(60, 18, 40)
+    plan = plan_workload(slow, seconds=1.0, slots=8, kv_cells=8192, context_length=4096, step_seconds=0.25)
+    assert plan.pass_tokens == 64  # what a prompt alone gets at least: 48 would take four fifths of a second
+    assert plan.seconds_at(slow) == pytest.approx(3.0)
+    fast = plan_workload(
+        Rates(200, 18, 40), seconds=1.0, slots=8, kv_cells=8192, context_length=4096, step_seconds=0.25
+    )
+    assert fast.pass_tokens == 160  # four fifths of a second
 
 
 class Host:
