@@ -55,6 +55,6 @@ def _cpu() -> str:
 
 def _os() -> str:
     try:
-        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release().split('-')[0]}"
     except (OSError, KeyError):
         return platform.platform()
