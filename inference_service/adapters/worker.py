@@ -112,7 +112,8 @@ class EngineWorker:
                     break
                 if self._engine.has_work:
                     self._hand_over(self._engine.step())
-                    self._engine.copy_out()
+                    if self._engine.has_work:
+                        self._engine.copy_out()
                 elif self._engine.has_leftovers:
                     self._engine.copy_out()
                     self._hand_over([])
