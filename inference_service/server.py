@@ -130,7 +130,11 @@ def _make_engine(config: InferenceConfig, runner: LlamaRunner, options: EngineOp
     return Engine(
         runner,
         scheduler,
-        StepPacer(target_seconds=config.inference_step_seconds, max_step_tokens=context.batch_tokens),
+        StepPacer(
+            target_seconds=config.inference_step_seconds,
+            max_step_tokens=context.batch_tokens,
+            attention_tile=context.attention_tile,
+        ),
         KvReuse(runner, scheduler, limit_bytes=options.prefix_cache_bytes, clock=time.monotonic),
         draft_tokens=options.draft_tokens,
         queue_capacity=config.inference_queue,

@@ -8,13 +8,10 @@ would have been, whatever is proposed: a draft is only ever compared with what t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 SHORTEST_MATCH = 2
 """Tokens that must have occurred before. A single one says next to nothing of what follows it."""
-
-LONG_MATCH = 4
-"""From this length on, a match is judged by the experience with long ones."""
 
 _LONGEST_MATCH = 24
 """Matches are compared no further back than this."""
@@ -22,11 +19,20 @@ _LONGEST_MATCH = 24
 _CANDIDATES = 16
 """Earlier occurrences that are compared, the latest first."""
 
-_MEMORY = 0.9
-"""What an acceptance estimate keeps of its experience at each draft: it forgets within some tens of drafts."""
+_CLASSES = (SHORTEST_MATCH, 3, 4, 8, 16)
+"""The longer a copy has gone on, the likelier it goes on: matches from each of these lengths on are judged apart."""
 
-_PRIOR_WEIGHT = 4.0
-"""Tokens' worth of belief in the expectation that an estimate starts from."""
+_HOPES = (0.5, 0.65, 0.8, 0.9, 0.95)
+"""What each class of matches is expected to be worth at first. Hopeful: a wrong hope costs a few passes, a missed copy
+costs every token of it."""
+
+_MEMORY, _SHARED_MEMORY = 0.9, 0.99
+"""What an estimate keeps of its experience at each draft: a sequence's forgets within some tens of drafts, that of all
+sequences within some hundreds."""
+
+_PRIOR_WEIGHT = 16.0
+"""Tokens' worth of belief in the expectation that an estimate starts from. Copies go on for tens of tokens, so a single
+one that ended says little."""
 
 _LEAST_SECONDS = 1e-9
 """A pass that a coarse clock saw take no time at all still took some."""
@@ -54,13 +60,43 @@ class Acceptance:
         return (self._right + _PRIOR_WEIGHT * self._expected) / weight
 
 
-class DraftExperience:
-    """What drafts have been worth so far, for all sequences of an engine: where a new one starts from."""
+class CopyChances:
+    """How likely a copy goes on for another token, by the number of tokens that it has gone on for."""
 
-    def __init__(self) -> None:
-        """Begin hopeful: a wrong hope costs a few passes, a missed copy costs every token of it."""
-        self.short = Acceptance(0.5, memory=0.99)
-        self.long = Acceptance(0.8, memory=0.99)
+    def __init__(self, expected: Sequence[float] = _HOPES, *, memory: float = _SHARED_MEMORY) -> None:
+        """Begin with `expected`, a probability for each class of lengths."""
+        self._classes = [Acceptance(probability, memory=memory) for probability in expected]
+
+    def for_sequence(self) -> CopyChances:
+        """What a new sequence starts from: it learns by itself, and faster."""
+        return CopyChances([one.probability for one in self._classes], memory=_MEMORY)
+
+    def chances(self, match_length: int, count: int) -> list[float]:
+        """For each of `count` tokens behind a match of this length, how likely it and all before it are right."""
+        chances: list[float] = []
+        chance = 1.0
+        for one, places in self._by_class(match_length, count):
+            probability = one.probability
+            for _ in range(places):
+                chance *= probability
+                chances.append(chance)
+        return chances
+
+    def observe(self, match_length: int, drafted: int, accepted: int) -> None:
+        """Learn from `drafted` tokens behind a match of this length, of which the first `accepted` were right."""
+        for one, places in self._by_class(match_length, drafted):
+            one.observe(places, min(places, accepted))
+            accepted -= places
+            if accepted < 0:  # what lies behind a wrong token was never tried
+                break
+
+    def _by_class(self, match_length: int, count: int) -> Iterator[tuple[Acceptance, int]]:
+        """The classes that `count` tokens behind a match of this length go through, and how many fall into each."""
+        end = match_length + count
+        for one, start, following in zip(self._classes, _CLASSES, (*_CLASSES[1:], end), strict=True):
+            places = min(end, max(following, start)) - max(match_length, start)
+            if places > 0:
+                yield one, places
 
 
 class Drafter:
@@ -69,16 +105,15 @@ class Drafter:
     Adding a token takes constant time; a proposal compares a bounded number of tokens.
     """
 
-    def __init__(self, prompt: Sequence[int], experience: DraftExperience) -> None:
-        """Index the prompt's tokens."""
+    def __init__(self, prompt: Sequence[int], experience: CopyChances) -> None:
+        """Index the prompt's tokens. `experience` is shared by all sequences: each starts from it and adds to it."""
         self._tokens: list[int] = []
         self._latest: dict[tuple[int, int], int] = {}
         """Where a pair of tokens occurred last: the index of its second token."""
         self._earlier: list[int] = []
         """For each index, where the pair that ends there occurred before; -1: nowhere."""
         self._experience = experience
-        self._short = Acceptance(experience.short.probability)
-        self._long = Acceptance(experience.long.probability)
+        self._own = experience.for_sequence()
         self._match_length = 0
         self.extend(prompt)
 
@@ -125,35 +160,26 @@ class Drafter:
             length += 1
         return length
 
-    @property
-    def acceptance(self) -> float:
-        """How likely each token of the last proposal is right where those before it are."""
-        return (self._long if self._match_length >= LONG_MATCH else self._short).probability
+    def chances(self, count: int) -> list[float]:
+        """For each of the first `count` tokens of the last proposal, how likely it and all before it are right."""
+        return self._own.chances(self._match_length, count)
 
     def observe(self, drafted: int, accepted: int) -> None:
         """Learn what became of the last proposal, of which `drafted` tokens were tried."""
-        is_long = self._match_length >= LONG_MATCH
-        (self._long if is_long else self._short).observe(drafted, accepted)
-        (self._experience.long if is_long else self._experience.short).observe(drafted, accepted)
+        self._own.observe(self._match_length, drafted, accepted)
+        self._experience.observe(self._match_length, drafted, accepted)
 
 
-def allot_drafts(
-    acceptances: Sequence[float], offered: Sequence[int], pass_seconds: Sequence[float], *, generating: int
-) -> list[int]:
+def allot_drafts(chances: Sequence[Sequence[float]], pass_seconds: Sequence[float], *, generating: int) -> list[int]:
     """How many tokens of each draft to verify so that a second brings the most tokens.
 
-    `acceptances` and `offered` (tokens) belong to the drafts, in the same order. `pass_seconds[n]` is what a pass costs
-    with n drafted tokens in it, beside the `generating` tokens that run anyway; its length bounds how many may run.
+    `chances` has, for each draft, how likely each token and all before it are right. `pass_seconds[n]` is what a pass
+    costs with n drafted tokens in it, beside the `generating` tokens that run anyway; its length bounds how many may.
     """
-    # The next token of a draft is worth the chance that it and all before it are right. Those chances only fall along
-    # a draft, so taking them in descending order takes each draft from its beginning.
+    # A token is worth its chance. Chances only fall along a draft, so taking them in descending order takes each draft
+    # from its beginning.
     worth = sorted(
-        (
-            (acceptance**position, draft)
-            for draft, (acceptance, count) in enumerate(zip(acceptances, offered, strict=True))
-            for position in range(1, count + 1)
-        ),
-        key=lambda entry: -entry[0],
+        ((chance, draft) for draft, of_draft in enumerate(chances) for chance in of_draft), key=lambda entry: -entry[0]
     )[: len(pass_seconds) - 1]
     expected = float(generating)
     best_rate, best_count = expected / max(pass_seconds[0], _LEAST_SECONDS), 0
@@ -162,7 +188,7 @@ def allot_drafts(
         rate = expected / max(pass_seconds[count], _LEAST_SECONDS)
         if rate > best_rate:
             best_rate, best_count = rate, count
-    lengths = [0] * len(offered)
+    lengths = [0] * len(chances)
     for _, draft in worth[:best_count]:
         lengths[draft] += 1
     return lengths

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from inference_service.core.drafting import Drafter, DraftExperience, allot_drafts
+from inference_service.core.drafting import CopyChances, Drafter, allot_drafts
 from inference_service.core.errors import (
     DeadlinePassed,
     DeadlineTooShort,
@@ -69,7 +69,7 @@ class Engine:
         self._pacer = pacer
         self._reuse = reuse
         self._draft_tokens = draft_tokens
-        self._experience = DraftExperience()
+        self._experience = CopyChances()
         self._queue_capacity = queue_capacity
         self._clock = clock
         self._totals = EngineTotals()
@@ -157,7 +157,7 @@ class Engine:
         return outputs
 
     def _plan(self) -> list[tuple[Sequence, Chunk]]:
-        """The next pass: every sequence that generates, and prompt tokens up to the budget.
+        """The next step: every sequence that generates, and prompt tokens up to the budget.
 
         Drafts run only where no prompt is read: prompt tokens fill a pass as cheaply, and are sure to be needed.
         """
@@ -165,17 +165,19 @@ class Engine:
         first = self._scheduler.next_prompt
         if first is None:
             return self._plan_generation(generating)
-        budget = self._pacer.token_budget(generating=len(generating), prompt_tokens=first.prompt_length - first.cached)
+        budget = self._pacer.prompt_budget(generating=len(generating), prompt_tokens=first.prompt_length - first.cached)
         planned = [(sequence, _generation_chunk(sequence, [])) for sequence in generating]
-        return planned + self._scheduler.plan_prompts(max(1, budget - len(generating)))
+        return planned + self._scheduler.plan_prompts(budget)
 
     def _plan_generation(self, generating: list[Sequence]) -> list[tuple[Sequence, Chunk]]:
         drafts = [self._propose(sequence) for sequence in generating]
         if any(drafts):
             room = min(sum(map(len, drafts)), self._pacer.max_step_tokens - len(generating))
             lengths = allot_drafts(
-                [sequence.drafter.acceptance if sequence.drafter else 0.0 for sequence in generating],
-                [len(draft) for draft in drafts],
+                [
+                    sequence.drafter.chances(len(draft)) if sequence.drafter is not None else []
+                    for sequence, draft in zip(generating, drafts, strict=True)
+                ],
                 self._pacer.generation_seconds(len(generating), room),
                 generating=len(generating),
             )

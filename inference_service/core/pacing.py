@@ -1,7 +1,8 @@
-"""What forward passes cost, learned from those that ran, and how many tokens the next may take."""
+"""What steps cost, learned from those that ran, and how many prompt tokens the next may read."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 MIN_STEP_TOKENS = 16
@@ -9,21 +10,20 @@ MIN_STEP_TOKENS = 16
 tokens/s at 8, 16.7 at 16, 17.8 at 32), so smaller prompt chunks would only waste time."""
 
 _AIM = 0.8
-"""Of the time a pass may take, what it is planned for: passes of one size differ, and each lengthens the sequences that
+"""Of the time a step may take, what it is planned for: steps of one size differ, and each lengthens the sequences that
 the next attends to."""
 
 _ALONE = 4
-"""Where no stream runs that a pass could hold up, it may take this many times as long: large passes read a prompt
-somewhat faster. A caller who leaves, and a new one, wait for the end of a pass."""
+"""Where no stream runs that a step could hold up, it may take this many times as long: large passes read a prompt
+somewhat faster. A caller who leaves, and a new one, wait for the end of a step."""
 
 _ALONE_TOKENS = 64
-"""And it takes at least so many, however slow the host: llama.cpp's CPU attention takes tokens together from this size
-on, and a prompt in smaller passes is read at little more than half the rate."""
+"""And it takes at least so many tokens, however slow the host."""
 
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.5
 _PATIENCE_SHARE = 0.1
 """Running streams may delay a prompt by this long, or by this share of the time that it takes alone where that is
-more. Where keeping to the time of a pass would delay it more, passes become longer."""
+more. Where keeping to the time of a step would delay it more, steps become longer."""
 
 _SMOOTHING = 0.3
 """Weight of the newest pass in a running estimate."""
@@ -31,51 +31,74 @@ _SMOOTHING = 0.3
 _RECENT_PASSES = 64
 """Passes that the least time of a prompt is judged by."""
 
+_LEAST_SECONDS = 1e-9
+"""A step that a coarse clock saw take no time at all still took some."""
+
 _STALE_PASSES = 500
 """A size that no pass has had for this many passes is forgotten: one hiccup must not rule it out for ever."""
 
 
 class StepPacer:
-    """Learns the cost of passes and plans the next one's size. Pure arithmetic."""
+    """Learns the cost of steps and plans the next one's size. Pure arithmetic."""
 
-    def __init__(self, *, target_seconds: float, max_step_tokens: int) -> None:
-        """A pass should end within `target_seconds` and may take at most `max_step_tokens` tokens."""
+    def __init__(self, *, target_seconds: float, max_step_tokens: int, attention_tile: int = 0) -> None:
+        """A step should end within `target_seconds` and may take at most `max_step_tokens` tokens.
+
+        From `attention_tile` tokens on, a step runs prompts and streams in passes apart, and a prompt is read faster:
+        chunks are no smaller. 0: a step is one pass whatever its size.
+        """
         self._target_seconds = target_seconds
         self.max_step_tokens = max_step_tokens
+        self._attention_tile = attention_tile
         self._seconds_per_token: float | None = None
         self._recent: deque[float] = deque(maxlen=_RECENT_PASSES)
         self._least_seconds_per_token = 0.0
         self._generation = _SizedCosts()
 
     def observe(self, tokens: int, seconds: float, *, prompt_tokens: int) -> None:
-        """Learn from a pass of `tokens`, of which `prompt_tokens` were read and the others generated or verified."""
+        """Learn from a step of `tokens`, of which `prompt_tokens` were read and the others generated or verified."""
         if not prompt_tokens:
             self._generation.observe(tokens, seconds)
         # Small passes say nothing of a large one's cost a token, and verified tokens cost more than read ones.
         if tokens < MIN_STEP_TOKENS or 2 * prompt_tokens < tokens:
             return
         cost = seconds / tokens
+        if self._runs_apart(tokens) and tokens > prompt_tokens:
+            # At least half of it, since what the streams' pass took is only an estimate.
+            cost = max(cost / 2, (seconds - self._streams_seconds(tokens - prompt_tokens, cost)) / prompt_tokens)
         self._recent.append(cost)
         self._least_seconds_per_token = min(self._recent)
         known = self._seconds_per_token
-        # A pass that came out dearer than known counts at once: being late is worse than being slow.
+        # A step that came out dearer than known counts at once: being late is worse than being slow.
         self._seconds_per_token = cost if known is None or cost > known else known + _SMOOTHING * (cost - known)
 
-    def token_budget(self, *, generating: int, prompt_tokens: int) -> int:
-        """Tokens for the next pass, at most max_step_tokens, of which `generating` streams take one each.
+    def prompt_budget(self, *, generating: int, prompt_tokens: int) -> int:
+        """How many prompt tokens the next step may read, beside one token of each of `generating` streams: at least 1,
+        and in all at most max_step_tokens.
 
         `prompt_tokens` is the length of the prompt that is being read, without what was cached of it.
         """
-        cost = self._seconds_per_token
-        if cost is None:  # before the first measure, a careful guess
-            return min(max(32, 2 * generating), self.max_step_tokens)
-        if generating:
-            time, least = _AIM * self._target_seconds, MIN_STEP_TOKENS
-        else:
-            time, least = _AIM * self._target_seconds * _ALONE, _ALONE_TOKENS
+        room = max(1, self.max_step_tokens - generating)
+        if self._seconds_per_token is None:  # before the first measure, a careful guess
+            return min(max(32 - generating, generating), room)
+        cost = max(self._seconds_per_token, _LEAST_SECONDS)
+        seconds = _AIM * self._target_seconds
+        if not generating:
+            return min(max(int(_ALONE * seconds / cost), _ALONE_TOKENS), room)
+        streams = self._streams_seconds(generating, cost)
         patience = max(_PATIENCE_SECONDS, _PATIENCE_SHARE * prompt_tokens * cost)
-        fair = generating + int(generating * prompt_tokens * cost / patience)
-        return min(max(int(time / max(cost, 1e-9)), fair, least), self.max_step_tokens)
+        in_time = int((seconds - streams) / cost)
+        fair = math.ceil(prompt_tokens * streams / patience)
+        return min(max(in_time, fair, self._attention_tile or MIN_STEP_TOKENS), room)
+
+    def _runs_apart(self, tokens: int) -> bool:
+        return 0 < self._attention_tile <= tokens
+
+    def _streams_seconds(self, generating: int, seconds_per_token: float) -> float:
+        """What the streams' tokens add to a step that reads a prompt."""
+        if self._attention_tile and self._generation.has_any:
+            return self._generation.estimates(generating, 0, slope=seconds_per_token)[0]
+        return generating * seconds_per_token
 
     def least_prompt_seconds(self, tokens: int) -> float:
         """What reading so many prompt tokens takes at the very least, by the fastest of the last passes. 0 before the
@@ -108,6 +131,11 @@ class _SizedCosts:
         for tokens, seen in list(self._last_seen.items()):
             if seen <= self._passes - _STALE_PASSES:
                 del self._seconds[tokens], self._last_seen[tokens]
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any size is known."""
+        return bool(self._seconds)
 
     def estimates(self, tokens: int, more: int, *, slope: float | None) -> list[float]:
         """Between known sizes: a straight line. Beyond them: `slope` seconds a token, or in proportion."""

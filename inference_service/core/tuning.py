@@ -152,7 +152,7 @@ def _pass_tokens(rates: Rates, step_seconds: float) -> int:
     most = BATCH_TOKENS[-1]
     pacer = StepPacer(target_seconds=step_seconds, max_step_tokens=most)
     pacer.observe(MIN_STEP_TOKENS, MIN_STEP_TOKENS / rates.prompt, prompt_tokens=MIN_STEP_TOKENS)
-    return pacer.token_budget(generating=0, prompt_tokens=most)
+    return pacer.prompt_budget(generating=0, prompt_tokens=most)
 
 
 def _between(low: int, value: int, high: int) -> int:

@@ -1,10 +1,12 @@
 """What is proposed, and how likely it is held to be right."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_service.core.drafting import LONG_MATCH, Acceptance, Drafter, DraftExperience
+from inference_service.core.drafting import Acceptance, CopyChances, Drafter
 
 FARTHEST = 24
 """Tokens that a match is compared over."""
@@ -14,7 +16,7 @@ CANDIDATES = 16
 
 def propose(text: str, most: int = 5) -> str:
     """What is proposed behind a text of one-letter tokens."""
-    return "".join(map(chr, Drafter(list(map(ord, text)), DraftExperience()).propose(most)))
+    return "".join(map(chr, Drafter(list(map(ord, text)), CopyChances()).propose(most)))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_what_followed_the_last_tokens_before_is_proposed(text, most, proposed):
 
 
 def test_the_answer_is_drafted_from_as_well_as_the_prompt():
-    drafter = Drafter([1, 2, 3], DraftExperience())
+    drafter = Drafter([1, 2, 3], CopyChances())
     assert drafter.propose(3) == []
     drafter.extend([9, 1])
     drafter.extend([2])
@@ -77,7 +79,7 @@ def expected_draft(tokens: list[int], most: int) -> list[int]:
     st.integers(1, 12),
 )
 def test_a_proposal_is_that_of_a_search_through_the_whole_text(parts, most):
-    drafter = Drafter(parts[0], DraftExperience())
+    drafter = Drafter(parts[0], CopyChances())
     text = list(parts[0])
     for part in parts[1:]:
         drafter.extend(part)
@@ -102,10 +104,10 @@ def test_an_estimate_comes_to_the_share_of_right_tokens(right):
     for _ in range(200):
         estimate.observe(10, round(10 * right))
     tried = 10 * right + 1
-    # What is believed from the beginning never quite goes, and weighs as much as four tokens.
+    # What is believed from the beginning never quite goes, and weighs as much as sixteen tokens.
     experience = 10 * tried
     assert estimate.probability == pytest.approx(
-        (experience * 10 * right / tried + 4 * 0.5) / (experience + 4), abs=0.01
+        (experience * 10 * right / tried + 16 * 0.5) / (experience + 16), abs=0.01
     )
 
 
@@ -115,7 +117,7 @@ def test_an_estimate_forgets():
         estimate.observe(5, 5)
     for _ in range(50):
         estimate.observe(5, 0)
-    assert estimate.probability < 0.2
+    assert estimate.probability < 0.35
 
 
 @given(st.lists(st.integers(0, 15).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=50))
@@ -126,25 +128,65 @@ def test_an_estimate_is_a_probability(drafts):
         assert 0 <= estimate.probability <= 1
 
 
-def test_short_and_long_matches_are_judged_apart():
-    experience = DraftExperience()
-    short, long = "ab1 ab", "x" * LONG_MATCH + "1 " + "x" * LONG_MATCH
-    drafter = Drafter(list(map(ord, short)), experience)
+def test_the_longer_a_copy_has_gone_on_the_likelier_it_goes_on():
+    chances = CopyChances()
+    assert chances.chances(2, 1) < chances.chances(3, 1) < chances.chances(4, 1) < chances.chances(8, 1)
+    assert chances.chances(8, 1) < chances.chances(16, 1) == chances.chances(100, 1)
+
+
+def test_a_draft_passes_through_the_lengths_as_it_copies():
+    two, three, four, eight, more = 0.5, 0.6, 0.7, 0.8, 0.9
+    chances = CopyChances([two, three, four, eight, more])
+    steps = [two, three, *[four] * 4, *[eight] * 8, *[more] * 3]
+    for match_length in (2, 3, 5, 8, 15, 16):
+        expected = [math.prod(steps[match_length - 2 : end]) for end in range(match_length - 1, len(steps) + 1)]
+        assert chances.chances(match_length, len(expected)) == pytest.approx(expected)
+    assert chances.chances(24, 3) == pytest.approx(falling(more, 3))
+    assert chances.chances(2, 0) == []
+
+
+def falling(probability: float, count: int) -> list[float]:
+    return [probability**place for place in range(1, count + 1)]
+
+
+def test_each_length_learns_from_what_was_tried_at_it():
+    chances = CopyChances([0.5] * 5)
+    chances.observe(3, 9, 4)  # one at three, right; four from four to seven: three right, one wrong; the rest not tried
+    learned = [chances.chances(length, 1)[0] for length in (2, 3, 4, 8, 16)]
+    assert learned == pytest.approx([0.5, (8 + 1) / (16 + 1), (8 + 3) / (16 + 4), 0.5, 0.5])
+    chances.observe(2, 2, 0)
+    assert chances.chances(2, 1)[0] < 0.5
+    assert chances.chances(3, 1)[0] == learned[1], "it was never tried"
+
+
+def test_a_sequence_learns_faster_than_what_is_shared():
+    shared = CopyChances()
+    own = shared.for_sequence()
+    assert own.chances(2, 20) == shared.chances(2, 20)
+    for chances in (shared, own):
+        for right in (5, 0):
+            for _ in range(30):
+                chances.observe(4, 4, min(4, right))
+    assert own.chances(4, 1) < shared.chances(4, 1)
+
+
+def test_what_short_matches_were_worth_says_nothing_of_long_ones():
+    drafter = Drafter(list(map(ord, "ab1 ab")), CopyChances())
     assert drafter.propose(1)
-    assert drafter.acceptance == pytest.approx(experience.short.probability)
+    assert drafter.chances(1) == CopyChances().chances(2, 1)
     drafter.observe(3, 0)
-    assert drafter.acceptance < 0.5
-    drafter.extend(list(map(ord, long)))
+    assert drafter.chances(1) < CopyChances().chances(2, 1)
+    drafter.extend(list(map(ord, "xxxx1 xxxx")))
     assert drafter.propose(1)
-    assert drafter.acceptance == pytest.approx(0.8), "what short matches were worth says nothing of long ones"
+    assert drafter.chances(1) == CopyChances().chances(4, 1)
 
 
 def test_a_new_sequence_starts_from_what_drafts_were_worth_to_others():
-    experience = DraftExperience()
+    experience = CopyChances()
     drafter = Drafter(list(map(ord, "ab1 ab")), experience)
     drafter.propose(1)
     for _ in range(200):
         drafter.observe(4, 0)
     newcomer = Drafter(list(map(ord, "ab1 ab")), experience)
     newcomer.propose(1)
-    assert newcomer.acceptance < 0.1
+    assert newcomer.chances(1)[0] < 0.1

@@ -107,15 +107,15 @@ def test_a_stop_string_inside_a_draft_ends_the_text_where_it_begins(stop):
 
 def test_an_end_token_inside_a_draft_ends_the_answer():
     """A prompt of earlier turns holds end tokens, and what stands behind them."""
-    turns = (*say("It is so."), *say("And then?"), *say("No."))
-    made = bench((*say("It is so."), *say("And then?")))
+    turns = (*say("It is so, as everybody knows."), *say("And then?"), *say("No."))
+    made = bench((*say("It is so, as everybody knows."), *say("And then?")))
     outputs = made.answer(engine_request(turns, max_tokens=100))
     assert any(END in chunk.tokens[-chunk.drafted : -1] for chunk in drafted(made)), (
         "it was drafted with more behind it"
     )
-    assert text(outputs) == "It is so."
+    assert text(outputs) == "It is so, as everybody knows."
     assert finished(outputs).reason is FinishReason.STOP
-    assert tokens(outputs) == list(say("It is so."))
+    assert tokens(outputs) == list(say("It is so, as everybody knows."))
     assert made.empty()
 
 

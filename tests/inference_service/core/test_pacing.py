@@ -10,9 +10,12 @@ RECENT = 64
 """Passes that the least time of a prompt is judged by."""
 
 
-def pacer_at(seconds_per_token: float, *, max_step_tokens: int = 512) -> StepPacer:
+TILE = 64
+
+
+def pacer_at(seconds_per_token: float, *, max_step_tokens: int = 512, attention_tile: int = 0) -> StepPacer:
     """A pacer that has seen one pass of this cost."""
-    pacer = StepPacer(target_seconds=0.25, max_step_tokens=max_step_tokens)
+    pacer = StepPacer(target_seconds=0.25, max_step_tokens=max_step_tokens, attention_tile=attention_tile)
     observe(pacer, 100, 100 * seconds_per_token)
     return pacer
 
@@ -23,39 +26,40 @@ def observe(pacer: StepPacer, tokens: int, seconds: float) -> None:
 
 
 def budget(pacer: StepPacer, *, generating: int = 1, prompt_tokens: int = 100) -> int:
-    return pacer.token_budget(generating=generating, prompt_tokens=prompt_tokens)
+    return pacer.prompt_budget(generating=generating, prompt_tokens=prompt_tokens)
 
 
 def test_starts_with_a_careful_guess():
-    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=512)) == 32
-    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=8)) == 8
-    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=512), generating=100) == 200, "prompts get on, too"
+    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=512), generating=0) == 32
+    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=512), generating=2) == 30
+    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=8)) == 7
+    assert budget(StepPacer(target_seconds=0.25, max_step_tokens=512), generating=100) == 100, "prompts get on, too"
 
 
 @pytest.mark.parametrize(
     ("seconds_per_token", "tokens"),
-    [(0.001, 200), (0.00001, 512), (0.0135, MIN_STEP_TOKENS), (1.0, MIN_STEP_TOKENS)],
+    [(0.001, 199), (0.00001, 511), (0.0135, MIN_STEP_TOKENS), (1.0, MIN_STEP_TOKENS)],
 )
-def test_the_budget_fills_four_fifths_of_the_time_between_its_bounds(seconds_per_token, tokens):
-    assert budget(pacer_at(seconds_per_token)) == tokens
+def test_a_step_fills_four_fifths_of_its_time_between_its_bounds(seconds_per_token, tokens):
+    assert budget(pacer_at(seconds_per_token), prompt_tokens=20) == tokens
 
 
-def test_a_pass_that_holds_up_no_stream_may_take_four_times_as_long():
-    assert budget(pacer_at(0.002), generating=0) == 4 * budget(pacer_at(0.002)) == 400
+def test_a_step_that_holds_up_no_stream_may_take_four_times_as_long():
+    assert budget(pacer_at(0.002), generating=0) == 400
+    assert budget(pacer_at(0.002), generating=1) == 99
 
 
-def test_a_pass_that_holds_up_no_stream_is_never_too_small_for_the_kernels():
+def test_a_step_that_holds_up_no_stream_is_never_too_small_for_the_kernels():
     assert budget(pacer_at(0.05), generating=0) == 64
-    assert budget(pacer_at(0.05), generating=1) == MIN_STEP_TOKENS
 
 
 @pytest.mark.parametrize(
     ("generating", "prompt_tokens", "tokens"),
-    [(1, 1000, 20), (2, 1000, 22), (4, 1000, 44), (20, 1000, 220), (4, 100, 20), (20, 100, 40), (4, 10_000, 44)],
+    [(1, 1000, 19), (2, 1000, 20), (4, 1000, 40), (20, 1000, 200), (4, 100, 16), (20, 100, 40), (4, 10_000, 40)],
     ids=["one", "two", "four", "twenty", "short prompt", "short prompt, many streams", "long prompt"],
 )
-def test_many_streams_make_passes_longer_than_their_time(generating, prompt_tokens, tokens):
-    """100 tokens take a second: streams may delay a prompt by a second, or by a tenth of what it takes alone."""
+def test_many_streams_make_steps_longer_than_their_time(generating, prompt_tokens, tokens):
+    """100 tokens take a second: streams may delay a prompt by half a second, or by a tenth of what it takes alone."""
     assert budget(pacer_at(0.01), generating=generating, prompt_tokens=prompt_tokens) == tokens
 
 
@@ -64,40 +68,70 @@ def test_many_streams_make_passes_longer_than_their_time(generating, prompt_toke
     generating=st.integers(0, 200),
     prompt_tokens=st.integers(1, 100_000),
     max_step_tokens=st.integers(400, 8192),
+    stream_seconds=st.none() | st.floats(1e-4, 2.0),
 )
-def test_streams_never_delay_a_prompt_beyond_patience(cost, generating, prompt_tokens, max_step_tokens):
-    tokens = budget(pacer_at(cost, max_step_tokens=max_step_tokens), generating=generating, prompt_tokens=prompt_tokens)
-    assert min(MIN_STEP_TOKENS, max_step_tokens) <= tokens <= max_step_tokens
-    if tokens < max_step_tokens:
+def test_streams_never_delay_a_prompt_beyond_patience(cost, generating, prompt_tokens, max_step_tokens, stream_seconds):
+    """Whether their tokens add to the prompt's pass, or take a pass of their own whose time is known."""
+    apart = stream_seconds is not None
+    pacer = pacer_at(cost, max_step_tokens=max_step_tokens, attention_tile=TILE if apart else 0)
+    if apart and generating:
+        pacer.observe(generating, stream_seconds, prompt_tokens=0)
+    tokens = budget(pacer, generating=generating, prompt_tokens=prompt_tokens)
+    assert min(MIN_STEP_TOKENS, max_step_tokens) <= tokens <= max_step_tokens - generating
+    if tokens < max_step_tokens - generating:
         alone = prompt_tokens * cost
-        passes = prompt_tokens / (tokens - generating + 1)  # a budget is a whole number
-        assert passes * generating * cost <= max(1.0, 0.1 * alone) * 1.001
+        a_step = stream_seconds if apart else generating * cost
+        assert prompt_tokens / tokens * a_step * bool(generating) <= max(0.5, 0.1 * alone) * 1.001
+
+
+def test_where_streams_run_in_passes_apart_their_measured_time_counts():
+    pacer = pacer_at(0.002, attention_tile=TILE)
+    assert budget(pacer, generating=8, prompt_tokens=1000) == 92, "before that is known: as much as read tokens take"
+    pacer.observe(8, 0.05, prompt_tokens=0)
+    assert budget(pacer, generating=8, prompt_tokens=1000) == 100, "ten steps of 50 ms are half a second"
+    assert budget(pacer, generating=8, prompt_tokens=500) == 75, "what is left of 200 ms"
+
+
+def test_where_passes_run_apart_no_chunk_is_smaller_than_a_tile():
+    assert budget(pacer_at(0.05, attention_tile=TILE), generating=1) == TILE
+    assert budget(pacer_at(0.05, attention_tile=TILE, max_step_tokens=32), generating=1) == 31
+
+
+def test_what_streams_took_beside_a_prompt_is_not_the_prompt_s_cost():
+    pacer = StepPacer(target_seconds=0.25, max_step_tokens=512, attention_tile=TILE)
+    pacer.observe(8, 0.1, prompt_tokens=0)
+    pacer.observe(8 + 100, 0.1 + 0.2, prompt_tokens=100)
+    assert pacer.least_prompt_seconds(100) == pytest.approx(0.2)
+    pacer.observe(8 + 100, 0.108, prompt_tokens=100)  # the streams' pass was much faster than known
+    assert pacer.least_prompt_seconds(108) == pytest.approx(0.108 / 2)
+    pacer.observe(4 + 40, 0.044, prompt_tokens=40)  # one pass
+    assert pacer.least_prompt_seconds(44) == pytest.approx(0.044 / 2)
 
 
 def test_small_passes_teach_nothing_of_large_ones():
     pacer = StepPacer(target_seconds=0.25, max_step_tokens=512)
     observe(pacer, MIN_STEP_TOKENS - 1, 1.0)
-    assert budget(pacer) == 32
+    assert budget(pacer) == 31
     assert pacer.least_prompt_seconds(100) == 0
 
 
 def test_passes_that_mostly_verify_teach_nothing_of_prompts():
     pacer = StepPacer(target_seconds=0.25, max_step_tokens=512)
     pacer.observe(100, 1.0, prompt_tokens=49)
-    assert budget(pacer) == 32
+    assert budget(pacer) == 31
     pacer.observe(100, 1.0, prompt_tokens=50)
-    assert budget(pacer) == 20
+    assert budget(pacer) == 19
 
 
 def test_a_dearer_pass_counts_at_once_and_cheaper_ones_slowly():
     pacer = pacer_at(0.001)
     observe(pacer, 100, 0.5)
-    assert budget(pacer) == 40
+    assert budget(pacer) == 39
     observe(pacer, 100, 0.1)
-    assert 40 < budget(pacer) < 200
+    assert 40 < budget(pacer) < 199
     for _ in range(40):
         observe(pacer, 100, 0.1)
-    assert budget(pacer) in (199, 200)
+    assert budget(pacer) in (198, 199)
 
 
 def test_the_least_time_of_a_prompt_is_that_of_the_fastest_pass():
@@ -122,5 +156,5 @@ def test_the_fastest_pass_is_forgotten():
 def test_a_pass_that_took_no_time_at_all_is_survived(target):
     pacer = StepPacer(target_seconds=target, max_step_tokens=512)
     observe(pacer, 100, 0.0)
-    assert budget(pacer) == 512
+    assert budget(pacer) == 511
     assert math.isfinite(pacer.least_prompt_seconds(100))
