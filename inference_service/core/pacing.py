@@ -20,8 +20,8 @@ somewhat faster. A caller who leaves, and a new one, wait for the end of a step.
 _ALONE_TOKENS = 64
 """And it takes at least so many tokens, however slow the host."""
 
-_PATIENCE_SECONDS = 0.5
-_PATIENCE_SHARE = 0.1
+_PATIENCE_SECONDS = 0.25
+_PATIENCE_SHARE = 0.07
 """Running streams may delay a prompt by this long, or by this share of the time that it takes alone where that is
 more. Where keeping to the time of a step would delay it more, steps become longer."""
 
@@ -44,8 +44,8 @@ class StepPacer:
     def __init__(self, *, target_seconds: float, max_step_tokens: int, attention_tile: int = 0) -> None:
         """A step should end within `target_seconds` and may take at most `max_step_tokens` tokens.
 
-        From `attention_tile` tokens on, a step runs prompts and streams in passes apart, and a prompt is read faster:
-        chunks are no smaller. 0: a step is one pass whatever its size.
+        From `attention_tile` tokens on, a step runs prompts and streams in passes apart. Chunks of prompts are then
+        whole tiles: smaller ones, and parts of a tile, cost more a token. 0: a step is one pass whatever its size.
         """
         self._target_seconds = target_seconds
         self.max_step_tokens = max_step_tokens
@@ -83,13 +83,16 @@ class StepPacer:
             return min(max(32 - generating, generating), room)
         cost = max(self._seconds_per_token, _LEAST_SECONDS)
         seconds = _AIM * self._target_seconds
+        tile = self._attention_tile or 1
         if not generating:
-            return min(max(int(_ALONE * seconds / cost), _ALONE_TOKENS), room)
+            return min(max(int(_ALONE * seconds / cost) // tile * tile, _ALONE_TOKENS), room)
         streams = self._streams_seconds(generating, cost)
         patience = max(_PATIENCE_SECONDS, _PATIENCE_SHARE * prompt_tokens * cost)
         in_time = int((seconds - streams) / cost)
         fair = math.ceil(prompt_tokens * streams / patience)
-        return min(max(in_time, fair, self._attention_tile or MIN_STEP_TOKENS), room)
+        if self._attention_tile:
+            return min(max(in_time // tile, round(fair / tile), 1) * tile, room)
+        return min(max(in_time, fair, MIN_STEP_TOKENS), room)
 
     def _runs_apart(self, tokens: int) -> bool:
         return 0 < self._attention_tile <= tokens
