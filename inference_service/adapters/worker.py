@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import structlog
 
+from inference_service.adapters.doorbell import Doorbell
 from inference_service.core.engine import Departed, Engine, Output
 from inference_service.core.errors import EngineUnavailable, InferenceError, QueueFull
 from inference_service.core.sequence import EngineRequest, Sequence
@@ -43,7 +44,7 @@ class EngineWorker:
         self._engine = engine
         self._capacity = capacity
         self._on_failure = on_failure
-        self._loop = asyncio.get_running_loop()
+        self._doorbell = Doorbell()
         self._inbox: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
         self._places: dict[Sequence, _Place] = {}
         self._taken = 0
@@ -51,6 +52,8 @@ class EngineWorker:
         self._status = engine.status
         self._stopping = False
         self._broken = False
+        self._outputs: list[Output] = []
+        """What happened and was not handed over yet. The engine's thread's own."""
         self._rested = False
         """Whether nothing has run for a while."""
         self._ended = asyncio.Event()
@@ -85,6 +88,7 @@ class EngineWorker:
         self._inbox.put(None)
         await self._ended.wait()  # a step is bounded by its time
         self._thread.join()
+        self._doorbell.close()
 
     # -- for places
 
@@ -111,18 +115,30 @@ class EngineWorker:
                 if self._stopping:
                     break
                 if self._engine.has_work:
-                    self._hand_over(self._engine.step())
-                    if self._engine.has_work:
-                        self._engine.copy_out()
+                    self._step()
                 elif self._engine.has_leftovers:
                     self._engine.copy_out()
-                    self._hand_over([])
+                    self._hand_over()
         except Exception:
             log.exception("the engine failed")
             self._broken = True
-            self._call_in_loop(self._on_failure)
+            self._doorbell.ring(self._on_failure)
         finally:
-            self._call_in_loop(self._fail_the_rest)
+            self._hand_over()
+            self._doorbell.ring(self._fail_the_rest)
+
+    def _step(self) -> None:
+        """One step. What the last one brought is handed over just before this one's forward pass: then the interpreter
+        is the event loop's alone, where right after sampling it would hold up the scheduling of the next pass.
+        """
+        self._outputs += self._engine.schedule()
+        self._hand_over()
+        self._outputs = self._engine.run()
+        if not self._engine.has_work:
+            self._hand_over()
+        elif self._engine.has_leftovers:
+            self._hand_over()  # nothing of it may wait for the copying
+            self._engine.copy_out()
 
     def _take_messages(self) -> None:
         """Take what is in the inbox, waiting for it where there is nothing else to do."""
@@ -141,14 +157,9 @@ class EngineWorker:
             self._engine.add(sequence)
             block = False
 
-    def _hand_over(self, outputs: list[Output]) -> None:
-        self._call_in_loop(self._deliver, outputs, self._engine.status)
-
-    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:  # the loop is closed: nobody is left to tell
-            log.debug("the event loop closed before the engine's last step was delivered")
+    def _hand_over(self) -> None:
+        outputs, self._outputs = self._outputs, []
+        self._doorbell.ring(self._deliver, outputs, self._engine.status)
 
     # -- back in the event loop
 

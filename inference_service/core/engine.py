@@ -1,4 +1,4 @@
-"""The engine: each step schedules, runs one forward pass, and postprocesses what was sampled.
+"""The engine: each step schedules, runs what was chosen, and postprocesses what was sampled.
 
 It belongs to one thread. It knows no asyncio and no llama.cpp: the worker feeds it, the runner computes for it.
 """
@@ -74,6 +74,8 @@ class Engine:
         self._clock = clock
         self._totals = EngineTotals()
         self._busy_since: float | None = None
+        self._planned: list[tuple[Sequence, Chunk]] = []
+        """What the step that was begun is to run."""
         self._pass_seconds = 0.0
         """What the last step's pass took."""
 
@@ -107,19 +109,23 @@ class Engine:
         """Queue a sequence for the next step."""
         self._scheduler.add(sequence)
 
-    def step(self) -> list[Output]:
-        """Let go of who left or is late, admit who fits, run one pass, and report what happened."""
+    def schedule(self) -> list[Output]:
+        """Begin a step: let go of who left or is late, admit who fits, choose what to run, and report what happened."""
         if self._busy_since is None:
             self._busy_since = self._clock()
         outputs = self._let_go()
         outputs += self._admit()
         outputs += self._restore()
-        planned = self._plan()
+        self._planned = self._plan()
+        return outputs
+
+    def run(self) -> list[Output]:
+        """End the step: run what was scheduled, and report what it brought."""
+        planned, self._planned = self._planned, []
         self._pass_seconds = 0.0
-        if planned:
-            outputs += self._run(planned)
+        outputs = self._run(planned) if planned else []
         now = self._clock()
-        if planned or self._scheduler.running:
+        if self._busy_since is not None and (planned or self._scheduler.running):
             self._totals.step_seconds += now - self._busy_since
             self._totals.forward_seconds = self._runner.forward_seconds
         self._busy_since = now if self._scheduler.running else None
