@@ -91,7 +91,8 @@ class StepPacer:
         in_time = int((seconds - streams) / cost)
         fair = math.ceil(prompt_tokens * streams / patience)
         if self._attention_tile:
-            return min(max(in_time // tile, round(fair / tile), 1) * tile, room)
+            # A tile that is begun is as dear as a whole one.
+            return min(max(math.ceil(in_time / tile), round(fair / tile), 1) * tile, room)
         return min(max(in_time, fair, MIN_STEP_TOKENS), room)
 
     def _runs_apart(self, tokens: int) -> bool:

@@ -1,9 +1,9 @@
 """Calls from another thread into the event loop's."""
 
 import asyncio
-import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -57,13 +57,17 @@ async def test_a_call_that_fails_is_reported_and_the_next_is_made():
     bell.close()
 
 
+def open_files() -> set[Path]:
+    return set(Path("/dev/fd").iterdir())
+
+
 async def test_closing_makes_the_calls_that_are_left_and_gives_back_the_pipe():
-    before = set(os.listdir("/dev/fd"))
+    before = open_files()
     bell, made = Doorbell(), []
     bell.ring(made.append, 1)
     bell.close()
     assert made == [1]
-    assert set(os.listdir("/dev/fd")) == before
+    assert open_files() == before
 
 
 async def test_ringing_keeps_the_interpreter():

@@ -87,9 +87,9 @@ def test_streams_never_delay_a_prompt_beyond_patience(cost, generating, prompt_t
 
 def test_where_streams_run_in_passes_apart_their_measured_time_counts():
     pacer = pacer_at(0.001, attention_tile=TILE)
-    assert budget(pacer, generating=8, prompt_tokens=1000) == 3 * TILE, "what is left of 200 ms"
+    assert budget(pacer, generating=8, prompt_tokens=1000) == 3 * TILE, "192 ms"
     pacer.observe(8, 0.06, prompt_tokens=0)
-    assert budget(pacer, generating=8, prompt_tokens=500) == 2 * TILE, "what is left of 200 ms"
+    assert budget(pacer, generating=8, prompt_tokens=500) == 3 * TILE, "140 ms, to the end of a tile"
     assert budget(pacer, generating=8, prompt_tokens=1000) == 4 * TILE, "four steps of 60 ms are 0.25 s"
 
 
