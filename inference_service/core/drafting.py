@@ -22,17 +22,17 @@ _CANDIDATES = 16
 _CLASSES = (SHORTEST_MATCH, 3, 4, 8, 16)
 """The longer a copy has gone on, the likelier it goes on: matches from each of these lengths on are judged apart."""
 
-_HOPES = (0.5, 0.65, 0.8, 0.9, 0.95)
+_HOPES = (0.5, 0.75, 0.85, 0.93, 0.97)
 """What each class of matches is expected to be worth at first. Hopeful: a wrong hope costs a few passes, a missed copy
-costs every token of it."""
+costs every token of it. The last stands for copies of about 33 tokens, a sentence or two."""
+
+_BELIEFS = (4.0, 4.0, 8.0, 16.0, 16.0)
+"""Tokens' worth of belief in these hopes. Short matches come seldom and are soon known; copies go on for tens of tokens,
+so one that ended says little."""
 
 _MEMORY, _SHARED_MEMORY = 0.9, 0.99
 """What an estimate keeps of its experience at each draft: a sequence's forgets within some tens of drafts, that of all
 sequences within some hundreds."""
-
-_PRIOR_WEIGHT = 16.0
-"""Tokens' worth of belief in the expectation that an estimate starts from. Copies go on for tens of tokens, so a single
-one that ended says little."""
 
 _LEAST_SECONDS = 1e-9
 """A pass that a coarse clock saw take no time at all still took some."""
@@ -41,9 +41,10 @@ _LEAST_SECONDS = 1e-9
 class Acceptance:
     """How likely the next drafted token is right where all before it were: an estimate that forgets slowly."""
 
-    def __init__(self, expected: float, *, memory: float = _MEMORY) -> None:
-        """Begin with `expected`, a probability."""
+    def __init__(self, expected: float, *, belief: float, memory: float) -> None:
+        """Begin with `expected`, a probability, believed as if so many tokens had shown it."""
         self._expected = expected
+        self._belief = belief
         self._memory = memory
         self._right = 0.0
         self._wrong = 0.0
@@ -56,8 +57,8 @@ class Acceptance:
     @property
     def probability(self) -> float:
         """The estimate, between 0 and 1."""
-        weight = self._right + self._wrong + _PRIOR_WEIGHT
-        return (self._right + _PRIOR_WEIGHT * self._expected) / weight
+        weight = self._right + self._wrong + self._belief
+        return (self._right + self._belief * self._expected) / weight
 
 
 class CopyChances:
@@ -65,7 +66,10 @@ class CopyChances:
 
     def __init__(self, expected: Sequence[float] = _HOPES, *, memory: float = _SHARED_MEMORY) -> None:
         """Begin with `expected`, a probability for each class of lengths."""
-        self._classes = [Acceptance(probability, memory=memory) for probability in expected]
+        self._classes = [
+            Acceptance(probability, belief=belief, memory=memory)
+            for probability, belief in zip(expected, _BELIEFS, strict=True)
+        ]
 
     def for_sequence(self) -> CopyChances:
         """What a new sequence starts from: it learns by itself, and faster."""

@@ -31,6 +31,9 @@ _SMOOTHING = 0.3
 _RECENT_PASSES = 64
 """Passes that the least time of a prompt is judged by."""
 
+_RECENT_OF_A_SIZE = 8
+"""Passes of one size that its cost is judged by."""
+
 _LEAST_SECONDS = 1e-9
 """A step that a coarse clock saw take no time at all still took some."""
 
@@ -116,16 +119,23 @@ class StepPacer:
 
 
 class _SizedCosts:
-    """The cost of a pass by its number of tokens, for small passes, where it does not grow evenly."""
+    """The cost of a pass by its number of tokens, for small passes, where it does not grow evenly.
+
+    A size's cost is that of its fastest recent pass: what else a host does only ever adds to it, and a size that was
+    unlucky once would else not be tried again.
+    """
 
     def __init__(self) -> None:
+        self._recent: dict[int, deque[float]] = {}
         self._seconds: dict[int, float] = {}
+        """The least of each."""
         self._last_seen: dict[int, int] = {}
         self._passes = 0
 
     def observe(self, tokens: int, seconds: float) -> None:
-        known = self._seconds.get(tokens)
-        self._seconds[tokens] = seconds if known is None else known + _SMOOTHING * (seconds - known)
+        recent = self._recent.setdefault(tokens, deque(maxlen=_RECENT_OF_A_SIZE))
+        recent.append(seconds)
+        self._seconds[tokens] = min(recent)
         self._passes += 1
         self._last_seen[tokens] = self._passes
         if self._passes % _STALE_PASSES == 0:
@@ -134,7 +144,7 @@ class _SizedCosts:
     def _forget(self) -> None:
         for tokens, seen in list(self._last_seen.items()):
             if seen <= self._passes - _STALE_PASSES:
-                del self._seconds[tokens], self._last_seen[tokens]
+                del self._recent[tokens], self._seconds[tokens], self._last_seen[tokens]
 
     @property
     def has_any(self) -> bool:

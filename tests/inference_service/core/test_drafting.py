@@ -88,7 +88,7 @@ def test_a_proposal_is_that_of_a_search_through_the_whole_text(parts, most):
 
 
 def test_an_estimate_starts_from_what_is_expected_and_learns():
-    estimate = Acceptance(0.5)
+    estimate = Acceptance(0.5, belief=16, memory=0.9)
     assert estimate.probability == 0.5
     estimate.observe(4, 4)
     after_right = estimate.probability
@@ -100,7 +100,7 @@ def test_an_estimate_starts_from_what_is_expected_and_learns():
 @pytest.mark.parametrize("right", [0.0, 0.3, 0.6, 0.9])
 def test_an_estimate_comes_to_the_share_of_right_tokens(right):
     """Each draft of ten has so many right ones first: tokens behind the first wrong one were never tried."""
-    estimate = Acceptance(0.5)
+    estimate = Acceptance(0.5, belief=16, memory=0.9)
     for _ in range(200):
         estimate.observe(10, round(10 * right))
     tried = 10 * right + 1
@@ -112,7 +112,7 @@ def test_an_estimate_comes_to_the_share_of_right_tokens(right):
 
 
 def test_an_estimate_forgets():
-    estimate = Acceptance(0.5)
+    estimate = Acceptance(0.5, belief=16, memory=0.9)
     for _ in range(50):
         estimate.observe(5, 5)
     for _ in range(50):
@@ -122,7 +122,7 @@ def test_an_estimate_forgets():
 
 @given(st.lists(st.integers(0, 15).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=50))
 def test_an_estimate_is_a_probability(drafts):
-    estimate = Acceptance(0.5)
+    estimate = Acceptance(0.5, belief=16, memory=0.9)
     for drafted, accepted in drafts:
         estimate.observe(drafted, accepted)
         assert 0 <= estimate.probability <= 1
@@ -153,7 +153,7 @@ def test_each_length_learns_from_what_was_tried_at_it():
     chances = CopyChances([0.5] * 5)
     chances.observe(3, 9, 4)  # one at three, right; four from four to seven: three right, one wrong; the rest not tried
     learned = [chances.chances(length, 1)[0] for length in (2, 3, 4, 8, 16)]
-    assert learned == pytest.approx([0.5, (8 + 1) / (16 + 1), (8 + 3) / (16 + 4), 0.5, 0.5])
+    assert learned == pytest.approx([0.5, (2 + 1) / (4 + 1), (4 + 3) / (8 + 4), 0.5, 0.5])
     chances.observe(2, 2, 0)
     assert chances.chances(2, 1)[0] < 0.5
     assert chances.chances(3, 1)[0] == learned[1], "it was never tried"
