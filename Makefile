@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos/groundwire -name '*.proto' | sort)
-PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_cli
+PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_eval groundwire_cli
 CODE := $(PACKAGES) benchmarks tests
 BENCH_ARGS ?=
 SOAK_MINUTES ?= 10
@@ -14,7 +14,7 @@ SERVICE ?= gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
-	bench-engine soak build clean
+	bench-engine bench-quality soak build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test: setup ## run every test
 
 bench-engine: setup ## measure the engine against llama-server (builds it once; about 40 minutes; BENCH_ARGS=--help)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.engine $(BENCH_ARGS)
+
+bench-quality: setup ## measure how good a model's answers are (the built-in one; BENCH_ARGS="--model FILE")
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.quality $(BENCH_ARGS)
 
 soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -102,6 +103,50 @@ def demo(
 
     raise typer.Exit(
         run_interruptible(run_demo(" ".join(question or ()).strip() or DEMO_QUESTION), saying="Cancelled.")
+    )
+
+
+@app.command(name="eval")
+def evaluate(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Items in JSON Lines: docs/quality.md says how they look.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write every answer there, one JSON object a line.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="The most tokens of an answer.")] = 256,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Questions asked at once.")] = 2,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, max=86_400, metavar="SECONDS", help="Give up on a question after this long.")
+    ] = ask.DEFAULT_TIMEOUT_SECONDS,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the gateway is. Default: GROUNDWIRE_GATEWAY_TARGET, or here."),
+    ] = None,
+) -> None:
+    """Ask questions with pinned sources, and tell how good the answers are: citations, quotations, refusals.
+
+    Nothing is searched. Exit code 0 if every question got an answer, good or bad, else 1.
+
+    Examples:
+
+    groundwire eval benchmarks/quality/sets/*.jsonl
+
+    groundwire eval --json --answers answers.jsonl my-questions.jsonl | jq .sets.all
+    """
+    from groundwire_cli.evaluate import evaluate
+
+    raise typer.Exit(
+        evaluate(
+            files,
+            target=target,
+            max_tokens=max_tokens,
+            timeout_seconds=timeout,
+            concurrency=concurrency,
+            answers_file=answers,
+            as_json=as_json,
+        )
     )
 
 

@@ -1,0 +1,1 @@
+"""How good answers are, as numbers: items with pinned sources, judges, measures and their report."""
