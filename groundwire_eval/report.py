@@ -76,7 +76,7 @@ def report_lines(report: Report) -> list[str]:
     """A table with a column for each set, a line for each measure, and what became of each kind of item."""
     heads = [f"{name.replace('_', ' ')} ({report.sizes[name]})" for name in report.sets]
     rows = [
-        (name, [_shown(name, measures.get(name)) for measures in report.sets.values()], description)
+        (name, [shown(name, measures.get(name)) for measures in report.sets.values()], description)
         for name, description in DESCRIPTIONS.items()
         if any(name in measures for measures in report.sets.values())
     ]
@@ -91,7 +91,8 @@ def report_lines(report: Report) -> list[str]:
     return lines
 
 
-def _shown(name: str, value: float | None) -> str:
+def shown(name: str, value: float | None) -> str:
+    """A measure's value as a person reads it."""
     if value is None:
         return "-"
     if name in _SECONDS:
