@@ -27,8 +27,8 @@ _HOPES = (0.5, 0.75, 0.85, 0.93, 0.97)
 costs every token of it. The last stands for copies of about 33 tokens, a sentence or two."""
 
 _BELIEFS = (4.0, 4.0, 8.0, 16.0, 16.0)
-"""Tokens' worth of belief in these hopes. Short matches come seldom and are soon known; copies go on for tens of tokens,
-so one that ended says little."""
+"""Tokens' worth of belief in these hopes. Short matches come seldom and are soon known; copies go on for tens of
+tokens, so one that ended says little."""
 
 _MEMORY, _SHARED_MEMORY = 0.9, 0.99
 """What an estimate keeps of its experience at each draft: a sequence's forgets within some tens of drafts, that of all
