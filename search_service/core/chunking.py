@@ -82,11 +82,12 @@ def chunk_blocks(blocks: Iterable[Block]) -> Iterator[Chunk]:
         while trail and trail[-1].level >= block.level:
             trail.pop()
         trail.append(block)
-        section = _Section(" > ".join(h.text[:MAX_HEADING_CHARACTERS] for h in trail))
+        headings = (heading.text[:MAX_HEADING_CHARACTERS].strip() for heading in trail)
+        section = _Section(" > ".join(text for text in headings if text))
     for text in section.close():
         found = True
         yield Chunk(section.heading, text)
-    if not found and trail:  # a document of headings alone is found by them
+    if not found and section.heading:  # a document of headings alone is found by them
         yield Chunk("", section.heading)
 
 

@@ -38,6 +38,14 @@ def test_a_chunk_carries_the_trail_of_its_headings() -> None:
     ]
 
 
+def test_a_heading_without_text_begins_a_section_and_is_no_text() -> None:
+    assert chunks(Heading(1, " ")) == chunks(Heading(1, "")) == []
+    assert chunks(Heading(1, "Guide"), Paragraph("one"), Heading(2, ""), Paragraph("two")) == [
+        Chunk("Guide", "one"),
+        Chunk("Guide", "two"),
+    ]
+
+
 def test_paragraphs_are_gathered_to_the_target() -> None:
     paragraph = Paragraph("word " * 80)  # 100 tokens
     sizes = [estimated_tokens(chunk.text) for chunk in chunks(*[paragraph] * 7)]
