@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from groundwire_cli.config import target_or_default
 from groundwire_cli.errors import BadUsage, CommandError
-from groundwire_cli.evaluation import Asking, ask_items
+from groundwire_cli.evaluation_client import Asking, ask_items
 from groundwire_cli.exit_codes import ExitCode
 from groundwire_cli.interrupts import run_interruptible
 from groundwire_cli.services import GATEWAY
@@ -42,6 +42,8 @@ def evaluate(
         items = load_items(files)
     except BadItems as error:
         raise BadUsage(str(error)) from None
+    if answers_file is not None:
+        write_answers(answers_file, ())  # better to know now that it cannot be written than when all are answered
     asking = Asking(target_or_default(target, GATEWAY), max_tokens, timeout_seconds, concurrency)
     report, results = run_interruptible(ask_and_measure(items, asking))
     if answers_file is not None:

@@ -38,7 +38,6 @@ class Answer:
     """The sources' texts as the model was offered them, in order of their numbers."""
     in_context: frozenset[int] = frozenset()
     """Numbers of the sources that the model saw."""
-    prompt_tokens: int = 0
     completion_tokens: int = 0
     first_token_seconds: float = 0.0
     """From the question's arrival at the gateway."""

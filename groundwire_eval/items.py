@@ -116,6 +116,7 @@ class _Fields:
             raise self.fault(name, "is missing" if value is None else "is no string")
         if default is None and not value.strip():
             raise self.fault(name, "is empty")
+        self._check_unicode(name, value)
         return value
 
     def flag(self, name: str) -> bool:
@@ -150,7 +151,16 @@ class _Fields:
         texts = [value for value in values if isinstance(value, str) and value.strip()]
         if len(texts) != len(values):
             raise self.fault(name, "holds something else than texts")
+        for text in texts:
+            self._check_unicode(name, text)
         return texts
+
+    def _check_unicode(self, name: str, text: str) -> None:
+        """JSON can write half of a character, which no message can carry."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise self.fault(name, "is not valid Unicode text") from None
 
     def below(self, name: str, number: int, value: object) -> _Fields:
         """The fields of a list's entry."""

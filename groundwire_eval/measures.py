@@ -141,7 +141,7 @@ def _of_citations(answer: Answer, judge: Judge) -> Measured:
     yield "offsets_right", [float(offsets_are_right(answer))]
     yield "resolved_citations", [float(citation.resolved) for citation in answer.citations]
     claims = _by_claim(answer)
-    cited = [claim for claim, citations in claims.items() if any(citation.resolved for citation in citations)]
+    cited = [claim for claim, citations in claims.items() if any(one.resolved for one in citations) and _spans(claim)]
     uncited = answer.uncited_sentences
     yield "cited_sentences", [1.0] * len(cited) + [0.0] * uncited
     recall, precision, exact = [0.0] * uncited, [], []
@@ -149,15 +149,21 @@ def _of_citations(answer: Answer, judge: Judge) -> Measured:
         statement = answer.bytes_at(claim) or ""
         sources = {one.source: answer.source_texts[one.source - 1] for one in citations if one.resolved}
         supported = judge.supports(list(sources.values()), statement)
-        recall.append(float(supported))
+        if _spans(claim):
+            recall.append(float(supported))
         for citation in citations:
             needed = citation.resolved and supported and _is_needed(citation.source, sources, statement, judge)
             precision.append(float(needed))
-        if sources:
+        if sources and _spans(claim):
             exact.append(float(any(_is_quote(statement, text) for text in sources.values())))
     yield "citation_recall", recall
     yield "citation_precision", precision
     yield "exact_quotes", exact
+
+
+def _spans(claim: tuple[int, int]) -> bool:
+    """Whether there is a claim: no text may stand before the answer's first marker."""
+    return claim[0] < claim[1]
 
 
 def _is_needed(source: int, sources: dict[int, str], statement: str, judge: Judge) -> bool:

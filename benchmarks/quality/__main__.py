@@ -14,7 +14,7 @@ from groundwire_cli.config import load_config
 from groundwire_cli.demo import LogFile
 from groundwire_cli.errors import CommandError
 from groundwire_cli.evaluate import ask_and_measure, write_answers
-from groundwire_cli.evaluation import Asking
+from groundwire_cli.evaluation_client import Asking
 from groundwire_cli.fleet import Fleet, FleetPlan
 from groundwire_cli.restarts import RestartPolicy
 from groundwire_cli.services import SERVICES
@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     log = folder / "services.log"
     try:
         items = load_items(parsed.files or sorted(SETS.glob("*.jsonl")))
+        if parsed.answers is not None:
+            write_answers(parsed.answers, ())  # better to know now that it cannot be written
         report, results = asyncio.run(_measure(items, parsed.model, parsed.timeout, log))
         if parsed.answers is not None:
             write_answers(parsed.answers, results)

@@ -124,8 +124,10 @@ class EngineWorker:
             self._broken = True
             self._doorbell.ring(self._on_failure)
         finally:
-            self._hand_over()
-            self._doorbell.ring(self._fail_the_rest)
+            try:
+                self._hand_over()
+            finally:
+                self._doorbell.ring(self._fail_the_rest)
 
     def _step(self) -> None:
         """One step. What the last one brought is handed over just before this one's forward pass: then the interpreter

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from benchmarks.quality.__main__ import SETS
-from groundwire_cli.evaluation import Asking, ask_items
+from groundwire_cli.evaluation_client import Asking, ask_items
 from groundwire_eval.answers import Outcome
 from groundwire_eval.items import Item, load_items
 from groundwire_eval.measures import Result, offsets_are_right

@@ -101,4 +101,5 @@ async def test_answers_that_cannot_be_written_are_reported(tmp_path: Path) -> No
             *("eval", "--answers", "no/such/folder", "--target", gateway.target, write_items(tmp_path)), folder=tmp_path
         )
     assert ran.code == 1
+    assert not gateway.requests, "no question is asked in vain"
     assert "The answers cannot be written to no/such/folder: No such file or directory." in ran.stderr

@@ -66,6 +66,8 @@ def test_files_are_read_one_after_the_other_and_blank_lines_left_out(tmp_path: P
         ({"id": 3}, "id: is no string"),
         ({"question": None}, "question: is missing"),
         ({"question": " "}, "question: is empty"),
+        ({"question": "half \ud83d"}, "question: is not valid Unicode text"),
+        ({"answers": [["\udc00"]]}, r"answers\[1\]: is not valid Unicode text"),
         ({"sources": []}, "sources: has fewer than 1 entries"),
         ({"sources": "none"}, "sources: is no list"),
         ({"sources": [{"title": "t", "text": "x"}] * 33, "kind": ""}, "sources: has 33 entries; at most 32"),

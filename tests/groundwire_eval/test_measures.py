@@ -177,6 +177,13 @@ def test_citation_recall_and_precision(text, uncited, recall, precision):
     assert (values["citation_recall"], values["citation_precision"]) == (recall, precision)
 
 
+def test_a_marker_without_a_claim_quotes_and_supports_nothing():
+    values = measured((OPEN_ITEM, answer("[1]")))
+    assert values["citation_precision"] == 0
+    assert values["offsets_right"] == values["resolved_citations"] == 1
+    assert not {"exact_quotes", "citation_recall", "cited_sentences"} & set(values)
+
+
 def test_nothing_is_measured_of_what_is_not_there():
     assert "citation_precision" not in measured((NO_ITEM, REFUSAL))
     assert "right_sentence" not in measured((OPEN_ITEM, answer(f"{HIGH} [1]")))

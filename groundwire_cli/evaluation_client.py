@@ -124,7 +124,6 @@ class _Gathered:
             uncited_sentences=finished.citations.uncited_sentences,
             source_texts=tuple(self._sources[index] for index in sorted(self._sources)),
             in_context=frozenset(self._context.used),
-            prompt_tokens=finished.usage.prompt_tokens,
             completion_tokens=finished.usage.completion_tokens,
             first_token_seconds=timings.time_to_first_token.ToTimedelta().total_seconds(),
             total_seconds=timings.total.ToTimedelta().total_seconds(),
