@@ -133,6 +133,16 @@ async def test_the_demo(stack: Stack) -> None:
     assert re.search(RATE, lines[-1])
 
 
+async def test_the_demo_answers_as_the_readme_shows(tmp_path: Path) -> None:
+    """What is written in docs/ is what it searches, so that a new page may spoil a new user's first answer."""
+    ran = await groundwire("demo", folder=tmp_path, **INFERENCE)
+    assert ran.code == 0, ran.stderr
+    begin, end = "Sources from the local index", "\nsearch "
+    shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split(begin)[1].split(end)[0]
+    date = re.compile(r"  \d{4}-\d\d-\d\d")  # when the page was last changed
+    assert date.sub("", ran.stdout.split(begin)[1].split(end)[0]) == date.sub("", shown)
+
+
 async def test_a_demo_that_fails_names_its_logs(tmp_path: Path) -> None:
     ran = await groundwire("demo", folder=tmp_path, GROUNDWIRE_MODEL="no-such-model", TMPDIR=str(tmp_path))
     assert ran.code == 1
