@@ -50,8 +50,9 @@ status: setup ## how the running services are
 model: setup ## download Phi-3-mini (2.4 GB) with resume and checksum
 	@$(BIN)/groundwire model pull
 
+# Much of the suite waits for processes. A file's tests stay in one worker, which shares what its fixtures started.
 test: setup ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 bench-engine: setup ## measure the engine against llama-server (builds it once; about 40 minutes; BENCH_ARGS=--help)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.engine $(BENCH_ARGS)
