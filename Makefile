@@ -7,14 +7,18 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(shell find protos/groundwire -name '*.proto' | sort)
 PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_eval groundwire_cli
-CODE := $(PACKAGES) benchmarks tests
+CODE := $(PACKAGES) benchmarks models tests
 BENCH_ARGS ?=
 SOAK_MINUTES ?= 10
 SERVICE ?= gateway
+TRAINING := .groundwire/training
+TRAIN := $(TRAINING)/venv/bin/python -m models.builtin.training --work $(TRAINING)
+TRAIN_MINUTES ?= 300
+ANNEAL_MINUTES ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
-	bench-engine bench-quality soak build clean
+	bench-engine bench-quality builtin-model soak build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +63,20 @@ bench-engine: setup ## measure the engine against llama-server (builds it once; 
 
 bench-quality: setup ## measure how good a model's answers are (the built-in one; BENCH_ARGS="--model FILE")
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.quality $(BENCH_ARGS)
+
+# torch, which brings several gigabytes, stays out of the project's own environment.
+$(TRAINING)/venv/.ready: pyproject.toml constraints.txt | setup
+	@mkdir -p $(TRAINING)
+	@test -x $(TRAINING)/venv/bin/python || $(PYTHON) -m venv $(TRAINING)/venv
+	@$(TRAINING)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt llama-cpp-python
+	@$(BIN)/uv pip install --quiet --python $(TRAINING)/venv/bin/python -c constraints.txt -e '.[training]'
+	@touch $@
+
+builtin-model: $(TRAINING)/venv/.ready ## train the built-in model (on Debian; goes on where it was; TRAIN_MINUTES=300)
+	@$(TRAIN) corpus
+	@$(TRAIN) train --minutes $(TRAIN_MINUTES)
+	@$(TRAIN) train --minutes $(ANNEAL_MINUTES) --anneal --save-as annealed.pt
+	@$(TRAIN) export --checkpoint annealed.pt --output models/builtin/groundwire-builtin.gguf
 
 soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
