@@ -15,11 +15,12 @@ from groundwire_cli.errors import BadUsage, CommandError
 from groundwire_cli.evaluation_client import Asking, ask_items
 from groundwire_cli.exit_codes import ExitCode
 from groundwire_cli.interrupts import run_interruptible
+from groundwire_cli.nli_judge import choose_judge
 from groundwire_cli.services import GATEWAY
 from groundwire_cli.terminal import error_console, output_console, write_output
 from groundwire_cli.terminal_text import printable_line
 from groundwire_eval.items import BadItems, Item, load_items
-from groundwire_eval.judge import ContainmentJudge
+from groundwire_eval.judge import Judge
 from groundwire_eval.measures import Result
 from groundwire_eval.report import Report, make_report, report_lines
 
@@ -35,6 +36,7 @@ def evaluate(
     timeout_seconds: float,
     concurrency: int,
     answers_file: Path | None,
+    nli_model: Path | None,
     as_json: bool,
 ) -> ExitCode:
     """Ask all items and print the report. FAILED where an item got no answer. Raises CommandError."""
@@ -42,10 +44,11 @@ def evaluate(
         items = load_items(files)
     except BadItems as error:
         raise BadUsage(str(error)) from None
+    judge = choose_judge(nli_model)
     if answers_file is not None:
         write_answers(answers_file, ())  # better to know now that it cannot be written than when all are answered
     asking = Asking(target_or_default(target, GATEWAY), max_tokens, timeout_seconds, concurrency)
-    report, results = run_interruptible(ask_and_measure(items, asking))
+    report, results = run_interruptible(ask_and_measure(items, asking, judge))
     if answers_file is not None:
         write_answers(answers_file, results)
     if as_json:
@@ -58,11 +61,11 @@ def evaluate(
     return ExitCode.FAILED if report.faults else ExitCode.OK
 
 
-async def ask_and_measure(items: Sequence[Item], asking: Asking) -> tuple[Report, list[Result]]:
+async def ask_and_measure(items: Sequence[Item], asking: Asking, judge: Judge) -> tuple[Report, list[Result]]:
     """Ask them with progress on standard error."""
     with _Progress(len(items)) as progress:
         model, results = await ask_items(items, asking, on_answer=progress.advance)
-    return make_report(model, results, ContainmentJudge()), results
+    return make_report(model, results, judge), results
 
 
 def write_answers(path: Path, results: Sequence[Result]) -> None:

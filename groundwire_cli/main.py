@@ -115,6 +115,10 @@ def evaluate(
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write every answer there, one JSON object a line.")
     ] = None,
+    nli_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Judge citations by this NLI model in ONNX. Default: by contained words."),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="The most tokens of an answer.")] = 256,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Questions asked at once.")] = 2,
     timeout: Annotated[
@@ -145,6 +149,7 @@ def evaluate(
             timeout_seconds=timeout,
             concurrency=concurrency,
             answers_file=answers,
+            nli_model=nli_model,
             as_json=as_json,
         )
     )

@@ -16,9 +16,11 @@ from groundwire_cli.errors import CommandError
 from groundwire_cli.evaluate import ask_and_measure, write_answers
 from groundwire_cli.evaluation_client import Asking
 from groundwire_cli.fleet import Fleet, FleetPlan
+from groundwire_cli.nli_judge import choose_judge
 from groundwire_cli.restarts import RestartPolicy
 from groundwire_cli.services import SERVICES
 from groundwire_eval.items import BadItems, Item, load_items
+from groundwire_eval.judge import Judge
 from groundwire_eval.measures import Result
 from groundwire_eval.report import Report, report_lines
 
@@ -38,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         items = load_items(parsed.files or sorted(SETS.glob("*.jsonl")))
         if parsed.answers is not None:
             write_answers(parsed.answers, ())  # better to know now that it cannot be written
-        report, results = asyncio.run(_measure(items, parsed.model, parsed.timeout, log))
+        report, results = asyncio.run(
+            _measure(items, choose_judge(parsed.nli_model), parsed.model, parsed.timeout, log)
+        )
         if parsed.answers is not None:
             write_answers(parsed.answers, results)
     except KeyboardInterrupt:
@@ -56,7 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-async def _measure(items: list[Item], model: str, timeout_seconds: float, log: Path) -> tuple[Report, list[Result]]:
+async def _measure(
+    items: list[Item], judge: Judge, model: str, timeout_seconds: float, log: Path
+) -> tuple[Report, list[Result]]:
     plan = FleetPlan(
         listen=dict.fromkeys(SERVICES, "127.0.0.1:0"),
         settings={
@@ -70,13 +76,15 @@ async def _measure(items: list[Item], model: str, timeout_seconds: float, log: P
             plan, LogFile(file), RestartPolicy(quick_deaths=1), grace_seconds=load_config().stop_seconds
         ) as fleet:
             target = await fleet.start()
-            return await ask_and_measure(items, Asking(target, _MAX_TOKENS, timeout_seconds, _CONCURRENCY))
+            asking = Asking(target, _MAX_TOKENS, timeout_seconds, _CONCURRENCY)
+            return await ask_and_measure(items, asking, judge)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="items (default: all pinned sets)")
     parser.add_argument("--model", default="builtin", help="a name in models/manifest.toml or a GGUF file")
+    parser.add_argument("--nli-model", type=Path, metavar="FOLDER", help="judge citations by this NLI model in ONNX")
     parser.add_argument("--output", type=Path, default=_RESULTS, help="results to write (default: %(default)s)")
     parser.add_argument("--answers", type=Path, metavar="FILE", help="also write every answer there, as JSON Lines")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of an answer")
