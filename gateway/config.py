@@ -25,6 +25,12 @@ class GatewayConfig(Settings):
     gateway_search_timeout_seconds: float = Field(default=10.0, gt=0, le=86_400)
     """The most of a question's time that its search may take."""
 
+    gateway_circuit_failures: int = Field(default=5, ge=1, le=1_000)
+    """Failures in a row after which a service behind the gateway is not asked for a while."""
+
+    gateway_circuit_open_seconds: float = Field(default=5.0, gt=0, le=3_600)
+    """How long it is not asked. Then one question at a time tries whether it is well again."""
+
     gateway_max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=16 * 1024 * 1024)
     """The largest question taken with its history and sources, in bytes. All that the contract allows fits 8 MiB."""
 

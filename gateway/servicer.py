@@ -18,6 +18,7 @@ from gateway.core.errors import (
     BackendNotSetUp,
     BackendTooSlow,
     BackendUnavailable,
+    CircuitOpen,
     DeadlinePassed,
     RequestRefused,
 )
@@ -46,6 +47,7 @@ _CODES: Final[dict[type[BackendFailed], grpc.StatusCode]] = {
     BackendExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
     BackendTooSlow: grpc.StatusCode.DEADLINE_EXCEEDED,
+    CircuitOpen: grpc.StatusCode.UNAVAILABLE,
 }
 
 

@@ -21,7 +21,7 @@ from gateway.core.events import (
     Stage,
     TextDelta,
 )
-from gateway.core.types import BackendState, BackendStatus, Provider, Source
+from gateway.core.types import BackendState, BackendStatus, CircuitState, Provider, Source
 from groundwire.gateway.v1 import gateway_pb2 as pb
 
 _PROVIDER_NUMBERS: Final = {
@@ -49,6 +49,12 @@ _STATE_NUMBERS: Final = {
     BackendState.SERVING: pb.BACKEND_STATE_SERVING,
     BackendState.NOT_SERVING: pb.BACKEND_STATE_NOT_SERVING,
     BackendState.UNREACHABLE: pb.BACKEND_STATE_UNREACHABLE,
+}
+
+_CIRCUIT_NUMBERS: Final = {
+    CircuitState.CLOSED: pb.CIRCUIT_STATE_CLOSED,
+    CircuitState.OPEN: pb.CIRCUIT_STATE_OPEN,
+    CircuitState.HALF_OPEN: pb.CIRCUIT_STATE_HALF_OPEN,
 }
 
 
@@ -182,13 +188,20 @@ def encode_status(version: str, backends: Sequence[BackendStatus], running_asks:
     """The state of the gateway."""
     return pb.GetStatusResponse(
         version=version,
-        backends=[
-            pb.BackendStatus(
-                name=backend.name, target=backend.target, state=_STATE_NUMBERS[backend.state], detail=backend.detail
-            )
-            for backend in backends
-        ],
+        backends=[_encode_backend(backend) for backend in backends],
         running_asks=running_asks,
+    )
+
+
+def _encode_backend(backend: BackendStatus) -> pb.BackendStatus:
+    return pb.BackendStatus(
+        name=backend.name,
+        target=backend.target,
+        state=_STATE_NUMBERS[backend.state],
+        detail=backend.detail,
+        circuit=_CIRCUIT_NUMBERS[backend.circuit.state],
+        failures_in_row=backend.circuit.failures_in_row,
+        retry_after=_duration(backend.circuit.retry_after_seconds),
     )
 
 

@@ -69,10 +69,11 @@ class Report:
 
     @property
     def all_serve(self) -> bool:
-        """Whether every service serves and the gateway reaches those behind it."""
+        """Whether every service serves and the gateway reaches those behind it and refuses no questions."""
         behind = self.gateway_status.backends if self.gateway_status else ()
         return all(service.serving for service in self.services) and all(
-            backend.state == gateway_pb2.BACKEND_STATE_SERVING for backend in behind
+            backend.state == gateway_pb2.BACKEND_STATE_SERVING and backend.circuit != gateway_pb2.CIRCUIT_STATE_OPEN
+            for backend in behind
         )
 
 

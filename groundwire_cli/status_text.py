@@ -13,6 +13,10 @@ from groundwire_cli.status_client import Report, ServiceReport
 from groundwire_cli.terminal_text import printable_line
 
 _STATE_STYLES = {"serving": "green", "not serving": "yellow", "unreachable": "red"}
+_CIRCUITS: dict[int, str] = {
+    gateway_pb2.CIRCUIT_STATE_OPEN: "The gateway refuses questions that need {name}",
+    gateway_pb2.CIRCUIT_STATE_HALF_OPEN: "The next question tries whether {name} is well again",
+}
 _PROVIDERS: dict[int, str] = {search_pb2.PROVIDER_BRAVE: "brave", search_pb2.PROVIDER_LOCAL: "local"}
 
 
@@ -47,6 +51,7 @@ def _gateway(status: gateway_pb2.GetStatusResponse, report: Report) -> list[Text
     lines = [_detail(f"version {printable_line(status.version)}, {asks} being answered")]
     seen_here = {"search": report.search, "inference": report.inference}
     for backend in status.backends:
+        lines += _circuit(backend)
         if backend.state == gateway_pb2.BACKEND_STATE_SERVING:
             continue
         name, target = printable_line(backend.name), printable_line(backend.target)
@@ -57,6 +62,18 @@ def _gateway(status: gateway_pb2.GetStatusResponse, report: Report) -> list[Text
             told += f" From here it serves at {here.target}: set {here.service.target_variable} for the gateway."
         lines.append(_detail(told, "yellow"))
     return lines
+
+
+def _circuit(backend: gateway_pb2.BackendStatus) -> list[Text]:
+    """Nothing where questions are let through."""
+    told = _CIRCUITS.get(backend.circuit)
+    if told is None:
+        return []
+    calls = "1 call" if backend.failures_in_row == 1 else f"{backend.failures_in_row:,} calls in a row"
+    told = f"{told.format(name=printable_line(backend.name))}: {calls} to it failed."
+    if backend.HasField("retry_after"):
+        told += f" It is tried again in {duration_in_words(backend.retry_after.ToNanoseconds() / 1e9)}."
+    return [_detail(told, "yellow")]
 
 
 def _search(status: search_pb2.GetStatusResponse) -> list[Text]:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 CONTRACTS = (ROOT / "docs/contracts.md").read_text(encoding="utf-8")
 NAMERS = (
     "groundwire_rpc/status.py",
+    "gateway/core/errors.py",
     "gateway/servicer.py",
     "gateway/adapters/backends.py",
     "search_service/servicer.py",

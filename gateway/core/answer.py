@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from gateway.core.circuit import Circuit
 from gateway.core.citations import MARKER, CitationParser
-from gateway.core.errors import BackendExhausted, BackendFailed, BackendUnavailable, DeadlinePassed
+from gateway.core.errors import BackendExhausted, BackendFailed, BackendUnavailable, CircuitOpen, DeadlinePassed
 from gateway.core.events import (
     AnswerEvent,
     Context,
@@ -26,9 +27,11 @@ from gateway.core.events import (
     Stage,
     TextDelta,
 )
+from gateway.core.guards import GuardedFinder, GuardedGenerator
 from gateway.core.ports import AnswerGenerator, Clock, SourceFinder
 from gateway.core.prompt import build_prompt, says_not_in_sources
 from gateway.core.query import derive_query
+from gateway.core.retries import RetryBudget
 from gateway.core.sources import from_given, from_results
 from gateway.core.types import RESULTS_FETCHED, Call, Prompt, Question, SourceQuery
 
@@ -40,20 +43,27 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Answerer:
-    """Answers questions: search, documents, generation, citations. Holds nothing between questions but a count."""
+    """Answers questions: search, documents, generation, citations.
+
+    Holds nothing between questions but a count, the circuits of both services and the budget of retries.
+    """
 
     def __init__(
         self,
         finder: SourceFinder,
         generator: AnswerGenerator,
         *,
+        search_circuit: Circuit,
+        inference_circuit: Circuit,
         clock: Clock,
         max_search_seconds: float,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """`max_search_seconds` is the most of a question's time that its search may take."""
-        self._finder = finder
-        self._generator = generator
+        self._finder = GuardedFinder(finder, search_circuit)
+        self._generator = GuardedGenerator(generator, inference_circuit)
+        self._inference_circuit = inference_circuit
+        self._retries = RetryBudget()
         self._clock = clock
         self._max_search_seconds = max_search_seconds
         self._sleep = sleep
@@ -69,6 +79,8 @@ class Answerer:
         self._running += 1
         try:
             arrived = self._clock()
+            # Before the search: a search may cost money, and without a model it is for nothing.
+            self._inference_circuit.check()
             if question.given_sources:
                 sources = Sources(from_given(question.given_sources))
                 search_seconds = None
@@ -104,7 +116,7 @@ class Answerer:
         )
 
     async def _generate(self, prompt: Prompt, call: Call) -> AsyncGenerator[GenerationEvent, None]:
-        """The model's events. A refusal or an outage before the first delta is tried once more."""
+        """The model's events. An outage, or a refusal that says when, is tried once more before the first delta."""
         told: Context | None = None
         writing = False
         first_failure: BackendFailed | None = None
@@ -120,29 +132,49 @@ class Answerer:
                                 continue
                             elif first_failure is not None:  # what was told of the sources would be true no more
                                 raise first_failure
+                        if isinstance(event, GenerationFinished):
+                            self._retries.give_back()
                         yield event
                 return
+            except CircuitOpen:
+                if first_failure is None:
+                    raise
+                raise first_failure from None  # it opened during the pause, and says less of what is wrong
             except (BackendExhausted, BackendUnavailable) as error:
-                if writing or first_failure is not None:
+                pause = _pause_seconds(error)
+                if writing or first_failure is not None or pause is None or not self._may_retry(pause, call):
                     raise
                 first_failure = error
-            await self._pause(first_failure, call)
+            await self._sleep(pause)
 
     def _attempt(self, prompt: Prompt, call: Call) -> AsyncGenerator[GenerationEvent, None]:
         return self._generator.generate(prompt, timeout_seconds=self._remaining(call), metadata=call.metadata)
 
-    async def _pause(self, failure: BackendFailed, call: Call) -> None:
-        """Wait as long as the service asked for. Where that is past the deadline its refusal is the answer, at once."""
-        pause = RETRY_PAUSE_SECONDS if failure.retry_after_seconds is None else failure.retry_after_seconds
+    def _may_retry(self, pause: float, call: Call) -> bool:
+        """Whether a second attempt after the pause is in time, of any use and within the budget, which it takes from.
+
+        Where not, the first failure is the answer, at once.
+        """
         if pause >= call.deadline - self._clock():
-            raise failure
-        await self._sleep(pause)
+            return False
+        try:
+            self._inference_circuit.check()
+        except CircuitOpen:
+            return False
+        return self._retries.take()
 
     def _remaining(self, call: Call) -> float:
         remaining = call.deadline - self._clock()
         if remaining <= 0:
             raise DeadlinePassed
         return remaining
+
+
+def _pause_seconds(failure: BackendFailed) -> float | None:
+    """How long to wait before a second attempt: as long as the service asked for. None: it asked for none."""
+    if failure.retry_after_seconds is None and isinstance(failure, BackendUnavailable):
+        return RETRY_PAUSE_SECONDS
+    return failure.retry_after_seconds
 
 
 class _Record:

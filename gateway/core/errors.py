@@ -8,12 +8,16 @@ AnswerError
     ├── BackendExhausted    it is too busy or out of quota; may say when to try again
     ├── BackendUnavailable  it cannot be reached, or failed
     ├── BackendTooSlow      it did not answer in time
+    ├── CircuitOpen         it is not asked, because it failed again and again
     └── BackendBroken       anything else that it should not have answered
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+_CIRCUIT_REASONS: Final = {"search": "SEARCH_CIRCUIT_OPEN", "inference": "INFERENCE_CIRCUIT_OPEN"}
 
 
 class AnswerError(Exception):
@@ -76,6 +80,21 @@ class BackendUnavailable(BackendFailed):
 
 class BackendTooSlow(BackendFailed):
     """The service did not answer in time."""
+
+
+class CircuitOpen(BackendFailed):
+    """The service failed so often in a row that it is not asked for a while. Nothing was sent to it."""
+
+    def __init__(self, service: str, failures: int, *, retry_after_seconds: float) -> None:
+        """`failures` in a row, at least 1; it is worth another try after `retry_after_seconds`."""
+        often = "once" if failures == 1 else f"{failures:,} times in a row"
+        super().__init__(
+            service,
+            f"The {service} service failed {often} and is not asked for now. "
+            "It is tried again by itself; GetStatus tells how it is.",
+            reason=_CIRCUIT_REASONS[service],
+            retry_after_seconds=retry_after_seconds,
+        )
 
 
 class BackendBroken(BackendFailed):

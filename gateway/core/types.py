@@ -245,6 +245,27 @@ class BackendState(Enum):
     """It did not answer."""
 
 
+class CircuitState(Enum):
+    """Whether calls are let through to a service behind the gateway."""
+
+    CLOSED = "closed"
+    """All are."""
+    OPEN = "open"
+    """None is."""
+    HALF_OPEN = "half_open"
+    """One at a time is, to find out whether the service is well again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitStatus:
+    """The circuit of a service behind the gateway."""
+
+    state: CircuitState = CircuitState.CLOSED
+    failures_in_row: int = 0
+    retry_after_seconds: float | None = None
+    """Until one call may try again, above 0. None unless open."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
     """One service behind the gateway."""
@@ -254,3 +275,4 @@ class BackendStatus:
     state: BackendState
     detail: str = ""
     """A sentence that says what is wrong and what to do. Empty where it serves."""
+    circuit: CircuitStatus = CircuitStatus()

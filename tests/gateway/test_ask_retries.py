@@ -7,6 +7,7 @@ import time
 import grpc
 import pytest
 
+from gateway.core.retries import RETRIES
 from groundwire.gateway.v1 import gateway_pb2
 from groundwire_rpc.status import RichStatus
 from tests.support.fake_services import answer_script, progress, started
@@ -42,6 +43,24 @@ async def test_the_second_refusal_is_the_answer() -> None:
     assert attempts == 2
     assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
     assert status.metadata["service"] == "inference"
+
+
+async def test_a_refusal_that_names_no_time_is_the_answer() -> None:
+    full = RichStatus(grpc.StatusCode.RESOURCE_EXHAUSTED, "Full.", reason="QUEUE_FULL")
+    async with wired(inference=[[full], answer_script("Vienna [1].")]) as gateway:
+        status = await gateway.refused()
+        attempts = len(gateway.inference.calls)
+    assert attempts == 1
+    assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_when_everybody_is_refused_second_attempts_come_to_an_end() -> None:
+    busy = RichStatus(grpc.StatusCode.RESOURCE_EXHAUSTED, "Full.", reason="QUEUE_FULL", retry_after_seconds=0)
+    async with wired(inference=[[busy]]) as gateway:
+        for _ in range(RETRIES + 5):
+            await gateway.refused()
+        attempts = len(gateway.inference.calls)
+    assert attempts == (RETRIES + 5) + RETRIES
 
 
 async def test_the_pushback_is_waited_for() -> None:

@@ -15,6 +15,7 @@ def test_the_defaults_are_the_pinned_ones() -> None:
     assert config.inference_target == "127.0.0.1:50053"
     assert config.ask_timeout_seconds == 120
     assert config.gateway_search_timeout_seconds == 10
+    assert (config.gateway_circuit_failures, config.gateway_circuit_open_seconds) == (5, 5)
     assert config.shutdown_grace_seconds == 10
 
 
@@ -25,8 +26,16 @@ def test_a_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tm
     assert (config.search_target, config.ask_timeout_seconds) == ("dns:///search:50052", 30)
 
 
-@pytest.mark.parametrize("name", ["ASK_TIMEOUT_SECONDS", "GATEWAY_SEARCH_TIMEOUT_SECONDS"])
-def test_a_time_of_nothing_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ASK_TIMEOUT_SECONDS",
+        "GATEWAY_SEARCH_TIMEOUT_SECONDS",
+        "GATEWAY_CIRCUIT_FAILURES",
+        "GATEWAY_CIRCUIT_OPEN_SECONDS",
+    ],
+)
+def test_no_time_and_no_failures_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"GROUNDWIRE_{name}", "0")
     with pytest.raises(SettingsError, match=name):
         load_settings(GatewayConfig, env_file=None)

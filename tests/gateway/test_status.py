@@ -47,6 +47,8 @@ async def test_the_status_tells_how_each_service_is_and_how_many_questions_run()
     assert status.running_asks == 1
     first, second = status.backends
     assert (first.name, first.target, first.detail) == ("search", target, "")
+    assert (first.circuit, first.failures_in_row) == (gateway_pb2.CIRCUIT_STATE_CLOSED, 0)
+    assert not first.HasField("retry_after")
     assert first.state == gateway_pb2.BACKEND_STATE_SERVING
     assert (second.name, second.state) == ("inference", gateway_pb2.BACKEND_STATE_UNREACHABLE)
     assert "groundwire serve inference" in second.detail

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -130,6 +131,35 @@ def test_a_gateway_that_looks_in_the_wrong_place_is_told_where_to_look() -> None
     misled = report(gateway_status=lost)
     assert not misled.all_serve
     assert "From here it serves at 127.0.0.1:50052: set GROUNDWIRE_SEARCH_TARGET for the gateway." in shown(misled)
+
+
+@pytest.mark.parametrize(
+    ("circuit", "told", "all_serve"),
+    [
+        (
+            gateway_pb2.BackendStatus(
+                circuit=gateway_pb2.CIRCUIT_STATE_OPEN,
+                failures_in_row=5,
+                retry_after=Duration(seconds=3, nanos=140_000_000),
+            ),
+            "The gateway refuses questions that need inference: 5 calls in a row to it failed. It is tried again in 3",
+            False,
+        ),
+        (
+            gateway_pb2.BackendStatus(circuit=gateway_pb2.CIRCUIT_STATE_HALF_OPEN, failures_in_row=1),
+            "The next question tries whether inference is well again: 1 call to it failed.\n",
+            True,
+        ),
+        (gateway_pb2.BackendStatus(circuit=gateway_pb2.CIRCUIT_STATE_CLOSED, failures_in_row=4), "", True),
+    ],
+)
+def test_a_circuit_that_is_not_closed_is_told(circuit: gateway_pb2.BackendStatus, told: str, all_serve: bool) -> None:
+    circuit.name = "inference"
+    circuit.state = gateway_pb2.BACKEND_STATE_SERVING
+    seen = report(gateway_status=gateway_pb2.GetStatusResponse(version="0.1.0", backends=[circuit]))
+    assert told in shown(seen)
+    assert ("failed" in shown(seen)) == bool(told)
+    assert seen.all_serve is all_serve
 
 
 def test_json_has_every_service() -> None:

@@ -20,7 +20,9 @@ from tests.support.fake_services import FakeInference, FakeSearch, answer_script
 
 QUESTION = gateway_pb2.AskRequest(question="What is the capital of Austria?")
 TWO_SOURCES = found("Vienna is the capital of Austria.", "Austria lies in Europe.")
-BUSY = RichStatus(grpc.StatusCode.RESOURCE_EXHAUSTED, "The queue is full.", reason="QUEUE_FULL")
+BUSY = RichStatus(
+    grpc.StatusCode.RESOURCE_EXHAUSTED, "The queue is full.", reason="QUEUE_FULL", retry_after_seconds=0.05
+)
 DOWN = RichStatus(grpc.StatusCode.UNAVAILABLE, "The engine is restarting.", reason="ENGINE_RESTARTING")
 
 
@@ -42,6 +44,12 @@ class Wired:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await self.ask(request, **call)
         return from_rpc_error(caught.value)
+
+    async def backend(self, name: str) -> gateway_pb2.BackendStatus:
+        """How the gateway says that a service behind it is."""
+        status = await self.stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5)
+        (backend,) = (each for each in status.backends if each.name == name)
+        return backend
 
     async def running_asks(self) -> int:
         """How many questions it says it is answering."""

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 
 from gateway.core.answer import RETRY_PAUSE_SECONDS, Answerer
+from gateway.core.circuit import Circuit
 from gateway.core.errors import (
     AnswerError,
     BackendBroken,
@@ -12,9 +13,11 @@ from gateway.core.errors import (
     BackendFailed,
     BackendNotSetUp,
     BackendUnavailable,
+    CircuitOpen,
     DeadlinePassed,
 )
 from gateway.core.events import AnswerEvent, Citation, Context, Finished, Outcome, Progress, Sources, Stage, TextDelta
+from gateway.core.retries import RETRIES
 from gateway.core.types import (
     RESULTS_FETCHED,
     Call,
@@ -39,6 +42,7 @@ QUESTION = Question("What is it?")
 FOUND = Findings((FoundResult("T", "example.org", "It is this."),), Provider.LOCAL, from_cache=True)
 METADATA = (("x-request-id", "1"),)
 DOWN = BackendUnavailable("inference", "down")
+BUSY = BackendExhausted("inference", "busy", retry_after_seconds=0.5)
 
 
 class Bench:
@@ -46,13 +50,31 @@ class Bench:
         self,
         *scripts: list[object],
         found: Findings | Exception = FOUND,
+        failures_to_open: int = 100,
     ) -> None:
         self.clock = SteppingClock()
         self.finder = FakeFinder(found)
         self.generator = FakeGenerator(*scripts)
-        self.answerer = Answerer(
-            self.finder, self.generator, clock=self.clock, max_search_seconds=10, sleep=self.clock.sleep
+        search_circuit, self.inference_circuit = (
+            Circuit(service, clock=self.clock, failures_to_open=failures_to_open, open_seconds=5)
+            for service in ("search", "inference")
         )
+        self.answerer = Answerer(
+            self.finder,
+            self.generator,
+            search_circuit=search_circuit,
+            inference_circuit=self.inference_circuit,
+            clock=self.clock,
+            max_search_seconds=10,
+            sleep=self.sleep,
+        )
+        self.other_call_fails_meanwhile = False
+
+    async def sleep(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+        if self.other_call_fails_meanwhile:
+            with suppress(BackendUnavailable), self.inference_circuit.passage():
+                raise BackendUnavailable("inference", "down for others too")
 
     async def answer(self, question: Question = QUESTION, seconds: float = 60) -> list[AnswerEvent]:
         call = Call(self.clock() + seconds, METADATA)
@@ -150,9 +172,8 @@ async def test_a_failed_search_is_raised_as_it_is() -> None:
     assert bench.generator.prompts == []
 
 
-@pytest.mark.parametrize("failure", [DOWN, BackendExhausted("inference", "busy")])
-async def test_one_more_attempt_after_a_short_pause(failure: BackendFailed) -> None:
-    bench = Bench([failure], answer_events("a [1]"))
+async def test_one_more_attempt_after_a_short_pause() -> None:
+    bench = Bench([DOWN], answer_events("a [1]"))
     events = await bench.answer()
     assert bench.clock.slept == [RETRY_PAUSE_SECONDS]
     assert [asked.timeout_seconds for asked in bench.generator.asked] == [60, 60 - RETRY_PAUSE_SECONDS]
@@ -165,16 +186,21 @@ async def test_the_pushback_is_slept() -> None:
     assert bench.clock.slept == [9]
 
 
-@pytest.mark.parametrize("pushback", [60, 61, None])
-async def test_a_pushback_past_the_deadline_is_not_waited_for(pushback: float | None) -> None:
-    failure = BackendExhausted("inference", "busy", retry_after_seconds=pushback)
+@pytest.mark.parametrize(("pushback", "seconds"), [(60, 60), (61, 60), (None, RETRY_PAUSE_SECONDS)])
+async def test_a_pause_past_the_deadline_is_not_waited_for(pushback: float | None, seconds: float) -> None:
+    failure = BackendUnavailable("inference", "down", retry_after_seconds=pushback)
     bench = Bench([failure])
-    assert await bench.fails(seconds=60 if pushback else RETRY_PAUSE_SECONDS) is failure
+    assert await bench.fails(seconds=seconds) is failure
     assert bench.clock.slept == []
 
 
 @pytest.mark.parametrize(
-    "failure", [BackendNotSetUp("inference", "no"), BackendBroken("inference", "no", code_name="INTERNAL")]
+    "failure",
+    [
+        BackendNotSetUp("inference", "no"),
+        BackendExhausted("inference", "busy, and it does not say for how long"),
+        BackendBroken("inference", "no", code_name="INTERNAL"),
+    ],
 )
 async def test_other_failures_are_final(failure: BackendFailed) -> None:
     bench = Bench([failure])
@@ -195,6 +221,57 @@ async def test_the_context_is_told_once_over_two_attempts() -> None:
 async def test_another_context_at_the_second_attempt_ends_it_with_the_first_failure() -> None:
     bench = Bench([context(1), DOWN], [context(1, model="other"), TextDelta("a"), FINISHED])
     assert await bench.fails() is DOWN
+
+
+async def test_attempts_beyond_the_budget_are_not_made() -> None:
+    bench = Bench(*([BUSY] for _ in range(2 * RETRIES + 1)), [BUSY])
+    for _ in range(RETRIES):
+        assert await bench.fails() is BUSY
+    assert len(bench.generator.prompts) == 2 * RETRIES
+    assert await bench.fails() is BUSY
+    assert len(bench.generator.prompts) == 2 * RETRIES + 1
+
+
+async def test_whole_answers_give_attempts_back() -> None:
+    bench = Bench(*([BUSY] for _ in range(2 * RETRIES)), *(answer_events("a") for _ in range(10)), [BUSY], [BUSY])
+    for _ in range(RETRIES):
+        await bench.fails()
+    for _ in range(10):
+        await bench.answer()
+    await bench.fails()
+    assert bench.generator.scripts == []
+
+
+async def test_an_open_circuit_of_the_model_refuses_before_the_search() -> None:
+    bench = Bench([DOWN], answer_events("a"), failures_to_open=1)
+    assert await bench.fails() is DOWN  # at once: a second attempt would be refused
+    assert bench.clock.slept == []
+    refused = await bench.fails()
+    assert isinstance(refused, CircuitOpen)
+    assert (refused.service, refused.reason) == ("inference", "INFERENCE_CIRCUIT_OPEN")
+    assert refused.retry_after_seconds == 5
+    assert len(bench.finder.queries) == 1
+    bench.clock.seconds += 5
+    await bench.answer()
+
+
+async def test_a_circuit_that_opens_in_the_pause_leaves_the_first_failure_standing() -> None:
+    bench = Bench([DOWN], failures_to_open=2)
+    bench.other_call_fails_meanwhile = True
+    assert await bench.fails() is DOWN
+    assert len(bench.generator.prompts) == 1
+    assert isinstance(await bench.fails(), CircuitOpen)
+
+
+async def test_an_open_circuit_of_the_search_asks_neither_service_and_lets_given_sources_pass() -> None:
+    missing = BackendUnavailable("search", "down")
+    bench = Bench(answer_events("a"), found=missing, failures_to_open=1)
+    assert await bench.fails() is missing
+    refused = await bench.fails()
+    assert isinstance(refused, CircuitOpen)
+    assert refused.reason == "SEARCH_CIRCUIT_OPEN"
+    assert len(bench.finder.queries) == 1
+    await bench.answer(Question("What is it?", given_sources=(GivenSource("T", "Text."),)))
 
 
 async def test_no_time_left_is_a_passed_deadline() -> None:

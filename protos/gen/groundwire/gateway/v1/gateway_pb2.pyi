@@ -9,7 +9,7 @@ is that service's, whether before the first delta or after it:
   INVALID_ARGUMENT     google.rpc.BadRequest, one violation for every offending field
   FAILED_PRECONDITION  a service behind is not set up (for example no BRAVE_API_KEY)
   RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
-  UNAVAILABLE          a service behind cannot be reached or failed
+  UNAVAILABLE          a service behind cannot be reached or failed, or is not asked because it failed again and again
   DEADLINE_EXCEEDED    the caller's deadline, or 120 s where it set none, has passed or cannot be met
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
@@ -284,6 +284,34 @@ BACKEND_STATE_NOT_SERVING: BackendState.ValueType  # 2
 BACKEND_STATE_UNREACHABLE: BackendState.ValueType  # 3
 """BACKEND_STATE_UNREACHABLE: it did not answer."""
 Global___BackendState: _TypeAlias = BackendState  # noqa: Y015
+
+class _CircuitState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CircuitStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircuitState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CIRCUIT_STATE_UNSPECIFIED: _CircuitState.ValueType  # 0
+    """CIRCUIT_STATE_UNSPECIFIED is never sent."""
+    CIRCUIT_STATE_CLOSED: _CircuitState.ValueType  # 1
+    """CIRCUIT_STATE_CLOSED: all questions are let through."""
+    CIRCUIT_STATE_OPEN: _CircuitState.ValueType  # 2
+    """CIRCUIT_STATE_OPEN: the service failed too often in a row, and questions that need it are refused at once."""
+    CIRCUIT_STATE_HALF_OPEN: _CircuitState.ValueType  # 3
+    """CIRCUIT_STATE_HALF_OPEN: one question at a time tries whether it is well again; others are refused meanwhile."""
+
+class CircuitState(_CircuitState, metaclass=_CircuitStateEnumTypeWrapper):
+    """CircuitState is whether questions are let through to a service behind the gateway."""
+
+CIRCUIT_STATE_UNSPECIFIED: CircuitState.ValueType  # 0
+"""CIRCUIT_STATE_UNSPECIFIED is never sent."""
+CIRCUIT_STATE_CLOSED: CircuitState.ValueType  # 1
+"""CIRCUIT_STATE_CLOSED: all questions are let through."""
+CIRCUIT_STATE_OPEN: CircuitState.ValueType  # 2
+"""CIRCUIT_STATE_OPEN: the service failed too often in a row, and questions that need it are refused at once."""
+CIRCUIT_STATE_HALF_OPEN: CircuitState.ValueType  # 3
+"""CIRCUIT_STATE_HALF_OPEN: one question at a time tries whether it is well again; others are refused meanwhile."""
+Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
 
 @_typing.final
 class DateRange(_message.Message):
@@ -1190,6 +1218,9 @@ class BackendStatus(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    CIRCUIT_FIELD_NUMBER: _builtins.int
+    FAILURES_IN_ROW_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is search or inference."""
     target: _builtins.str
@@ -1198,6 +1229,14 @@ class BackendStatus(_message.Message):
     """state is how it is."""
     detail: _builtins.str
     """detail says in a sentence what is wrong. Empty where it serves."""
+    circuit: Global___CircuitState.ValueType
+    """circuit is whether questions are let through to it. It follows from how questions fare, state from a health check."""
+    failures_in_row: _builtins.int
+    """failures_in_row counts the calls since the last whole answer that found it missing or not well."""
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """retry_after is the time until a question may try it again, above 0. Absent unless the circuit is open."""
+
     def __init__(
         self,
         *,
@@ -1205,10 +1244,13 @@ class BackendStatus(_message.Message):
         target: _builtins.str = ...,
         state: Global___BackendState.ValueType = ...,
         detail: _builtins.str = ...,
+        circuit: Global___CircuitState.ValueType = ...,
+        failures_in_row: _builtins.int = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "state", b"state", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "detail", b"detail", "failures_in_row", b"failures_in_row", "name", b"name", "retry_after", b"retry_after", "state", b"state", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,7 @@ is that service's, whether before the first delta or after it:
   INVALID_ARGUMENT     google.rpc.BadRequest, one violation for every offending field
   FAILED_PRECONDITION  a service behind is not set up (for example no BRAVE_API_KEY)
   RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
-  UNAVAILABLE          a service behind cannot be reached or failed
+  UNAVAILABLE          a service behind cannot be reached or failed, or is not asked because it failed again and again
   DEADLINE_EXCEEDED    the caller's deadline, or 120 s where it set none, has passed or cannot be met
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
