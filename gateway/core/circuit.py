@@ -138,7 +138,7 @@ class Circuit:
         if passage.era != self._era:
             return
         self._failures += 1
-        if self._opened is not None or self._failures >= self._failures_to_open:
+        if self._failures >= self._failures_to_open:
             self._opened = self._clock()
             self._change()
 

@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from groundwire.gateway.v1 import gateway_pb2
 from groundwire_rpc.status import PUSHBACK_TRAILER, RichStatus, from_rpc_error
@@ -112,6 +113,18 @@ async def test_one_question_at_a_time_tries_again_and_others_are_refused_meanwhi
     assert 0 < refused.retry_after_seconds <= 1
     assert (seen.circuit, seen.failures_in_row) == (gateway_pb2.CIRCUIT_STATE_CLOSED, 0)
     assert kinds(events)[-1] == "finished"
+
+
+async def test_the_log_tells_when_a_circuit_opens_and_closes() -> None:
+    with capture_logs() as logs:
+        async with wired(
+            inference=[[CRASH], VIENNA], gateway_circuit_failures=1, gateway_circuit_open_seconds=0.01
+        ) as gateway:
+            await gateway.refused(GIVEN)
+            await asyncio.sleep(0.05)
+            await gateway.ask(GIVEN)
+    told = [(line["backend"], line["state"], line["log_level"]) for line in logs if line["event"] == "circuit"]
+    assert told == [("inference", "open", "warning"), ("inference", "closed", "info")]
 
 
 async def test_a_probe_closes_the_circuit_before_its_answer_is_whole() -> None:
