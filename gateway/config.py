@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from groundwire_rpc.settings import ListenAddress, LogLevel, Settings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath
 
 
 class GatewayConfig(Settings):
@@ -33,6 +33,42 @@ class GatewayConfig(Settings):
 
     gateway_max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=16 * 1024 * 1024)
     """The largest question taken with its history and sources, in bytes. All that the contract allows fits 8 MiB."""
+
+    gateway_tls_certificate: SettingsPath | None = None
+    """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""
+
+    gateway_tls_key: SettingsPath | None = None
+    """Its private key, in PEM."""
+
+    gateway_tls_client_ca: SettingsPath | None = None
+    """Only callers with a certificate of this CA are taken. Default: whoever connects."""
+
+    search_tls_ca: SettingsPath | None = None
+    """The CA that the search service's certificate must be of. Default: it is called in plaintext."""
+
+    inference_tls_ca: SettingsPath | None = None
+    """The same for the inference service."""
+
+    client_tls_certificate: SettingsPath | None = None
+    """The certificate that the gateway shows to the services behind it. Default: none."""
+
+    client_tls_key: SettingsPath | None = None
+    """Its private key, in PEM."""
+
+    backend_token: BearerToken | None = None
+    """The token that the gateway sends to the services behind it. Default: none."""
+
+    gateway_api_keys_file: SettingsPath | None = None
+    """Names and hashes of the keys that callers must send. Default: nobody is asked for one."""
+
+    gateway_api_key_concurrency: int = Field(default=32, ge=1, le=10_000)
+    """Calls of one key that may run at once; further ones are refused at once."""
+
+    reflection: bool = True
+    """Whether the gateway describes itself to whoever asks, as grpcurl does."""
+
+    allow_insecure_listen: bool = False
+    """Whether it may listen beyond the loopback address without TLS, or without asking callers who they are."""
 
     shutdown_grace_seconds: float = Field(default=10.0, ge=0, le=3_600)
     """How long running answers may take to finish after SIGTERM."""

@@ -70,7 +70,7 @@ def ask(
     """
     from groundwire_cli.answer_output import AnswerLines, AnswerPrinter
     from groundwire_cli.asking import ask_and_print
-    from groundwire_cli.config import target_or_default
+    from groundwire_cli.config import channel_security, target_or_default
     from groundwire_cli.gateway_client import Question, call_metadata
     from groundwire_cli.interrupts import run_interruptible
     from groundwire_cli.services import GATEWAY
@@ -91,6 +91,7 @@ def ask(
                 AnswerLines() if as_json else AnswerPrinter(),
                 metadata=call_metadata(request_id),
                 timeout_seconds=timeout,
+                security=channel_security(GATEWAY),
             ),
             saying="Cancelled: the gateway was told to stop answering.",
         )

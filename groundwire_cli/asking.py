@@ -9,6 +9,7 @@ from groundwire.gateway.v1 import gateway_pb2
 from groundwire_cli.errors import CommandError
 from groundwire_cli.exit_codes import ExitCode, code_for_outcome
 from groundwire_cli.gateway_client import Question, ask_request, stream_answer
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity
 
 NOT_WHOLE: Final = "The answer is not whole: do not rely on what was printed of it."
 """Said where a stream failed after its first words."""
@@ -33,6 +34,7 @@ async def ask_and_print(
     *,
     metadata: tuple[tuple[str, str], ...],
     timeout_seconds: float,
+    security: ChannelSecurity = PLAINTEXT,
 ) -> ExitCode:
     """Ask, hand every event to the sink, and say what to exit with. Raises CommandError; cancels the call when left."""
     request = ask_request(question)
@@ -40,7 +42,7 @@ async def ask_and_print(
     text_began = False
     try:
         async with aclosing(
-            stream_answer(target, request, metadata=metadata, timeout_seconds=timeout_seconds)
+            stream_answer(target, request, metadata=metadata, timeout_seconds=timeout_seconds, security=security)
         ) as events:
             async for event in events:
                 text_began = text_began or event.HasField("delta")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, SecretStr
 
 from groundwire_cli.errors import BadUsage, CommandError
-from groundwire_cli.services import Service
-from groundwire_rpc.settings import ListenAddress, Settings, SettingsError, load_settings
+from groundwire_cli.services import GATEWAY, Service
+from groundwire_rpc.settings import BearerToken, ListenAddress, Settings, SettingsError, SettingsPath, load_settings
+
+if TYPE_CHECKING:
+    from groundwire_rpc.channels import ChannelSecurity
 
 
 class CliConfig(Settings):
@@ -46,6 +49,39 @@ class CliConfig(Settings):
     brave_api_key: SecretStr | None = Field(default=None, validation_alias="BRAVE_API_KEY")
     """Only whether there is one matters here."""
 
+    gateway_tls_ca: SettingsPath | None = None
+    """The CA that the gateway's certificate must be of, in PEM. None: it is called in plaintext."""
+
+    search_tls_ca: SettingsPath | None = None
+    """The same for the search service."""
+
+    inference_tls_ca: SettingsPath | None = None
+    """The same for the inference service."""
+
+    client_tls_certificate: SettingsPath | None = None
+    """The certificate that this command shows to services, in PEM. None: it has none."""
+
+    client_tls_key: SettingsPath | None = None
+    """Its private key."""
+
+    gateway_tls_certificate: SettingsPath | None = None
+    """Only whether the gateway serves TLS matters here."""
+
+    search_tls_certificate: SettingsPath | None = None
+    """Only whether the search service does."""
+
+    inference_tls_certificate: SettingsPath | None = None
+    """Only whether the inference service does."""
+
+    gateway_api_keys_file: SettingsPath | None = None
+    """The gateway's key file, which `keys new` adds to."""
+
+    api_key: BearerToken | None = None
+    """Sent to the gateway. None: no key is."""
+
+    backend_token: BearerToken | None = None
+    """Sent to the search and the inference service. None: no token is."""
+
     shutdown_grace_seconds: float = Field(default=10.0, ge=0)
     """How long a service's running calls may go on after SIGTERM."""
 
@@ -72,6 +108,17 @@ class CliConfig(Settings):
 
         return self.configured_target(service) or local_address(self.listen_address(service))
 
+    def channel_security(self, service: Service) -> ChannelSecurity:
+        """How to call the service. Raises CommandError where a file is no good."""
+        from groundwire_rpc.channels import ChannelSecurity
+        from groundwire_rpc.tls import client_tls
+
+        token = self.api_key if service == GATEWAY else self.backend_token
+        try:
+            return ChannelSecurity(client_tls(self, service.name), token)
+        except SettingsError as error:
+            raise CommandError(str(error)) from None
+
 
 def load_config() -> CliConfig:
     """The settings of this process. Raises CommandError where one is not valid."""
@@ -93,6 +140,11 @@ def target_or_default(target: str | None, service: Service) -> str:
     if not _HOST_PORT.fullmatch(target) and not _WITH_SCHEME.fullmatch(target):
         raise BadUsage(f"--target {target}: give HOST:PORT, such as 127.0.0.1:50051, or a gRPC target such as dns:///…")
     return target
+
+
+def channel_security(service: Service) -> ChannelSecurity:
+    """How to call the service, by the settings of this process. Raises CommandError."""
+    return load_config().channel_security(service)
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -15,10 +15,10 @@ from groundwire_cli.asking import ask_and_print
 from groundwire_cli.config import CliConfig, load_config
 from groundwire_cli.errors import CommandError
 from groundwire_cli.exit_codes import ExitCode
-from groundwire_cli.fleet import Fleet, FleetPlan
+from groundwire_cli.fleet import Fleet, FleetPlan, fleet_security
 from groundwire_cli.gateway_client import Question, call_metadata
 from groundwire_cli.restarts import RestartPolicy
-from groundwire_cli.services import SERVICES
+from groundwire_cli.services import GATEWAY, SERVICES
 from groundwire_cli.terminal import error_console, output_console
 from groundwire_cli.terminal_text import printable_line
 
@@ -56,7 +56,7 @@ def demo_plan(config: CliConfig, folder: Path) -> FleetPlan:
     if not config.index_path:
         # An index of its own: the operator's may hold other documents, and the demo's question is about these.
         settings["GROUNDWIRE_INDEX_PATH"] = str(folder / "index.sqlite3")
-    return FleetPlan(listen=dict.fromkeys(SERVICES, "127.0.0.1:0"), settings=settings)
+    return FleetPlan(listen=dict.fromkeys(SERVICES, "127.0.0.1:0"), settings=settings, security=fleet_security(config))
 
 
 def introduction(config: CliConfig) -> list[Text]:
@@ -112,7 +112,12 @@ async def _ask_once(question: str, config: CliConfig, folder: Path, log: LogFile
         target = await fleet.start()
         output.print(Text("\nQuestion: ", style="bold").append(printable_line(question), style="not bold"))
         exit_code = await ask_and_print(
-            target, Question(question), AnswerPrinter(), metadata=call_metadata(None), timeout_seconds=TIMEOUT_SECONDS
+            target,
+            Question(question),
+            AnswerPrinter(),
+            metadata=call_metadata(None),
+            timeout_seconds=TIMEOUT_SECONDS,
+            security=config.channel_security(GATEWAY),
         )
         _say(errors, "Stopping the services …")
     return exit_code

@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from groundwire_cli.config import target_or_default
+from groundwire_cli.config import channel_security, target_or_default
 from groundwire_cli.errors import BadUsage, CommandError
 from groundwire_cli.evaluation_client import Asking, ask_items
 from groundwire_cli.exit_codes import ExitCode
@@ -47,7 +47,9 @@ def evaluate(
     judge = choose_judge(nli_model)
     if answers_file is not None:
         write_answers(answers_file, ())  # better to know now that it cannot be written than when all are answered
-    asking = Asking(target_or_default(target, GATEWAY), max_tokens, timeout_seconds, concurrency)
+    asking = Asking(
+        target_or_default(target, GATEWAY), max_tokens, timeout_seconds, concurrency, channel_security(GATEWAY)
+    )
     report, results = run_interruptible(ask_and_measure(items, asking, judge))
     if answers_file is not None:
         write_answers(answers_file, results)

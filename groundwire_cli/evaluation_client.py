@@ -13,6 +13,7 @@ from groundwire_cli.gateway_client import call_metadata, stream_answer
 from groundwire_eval.answers import Answer, Citation, Outcome
 from groundwire_eval.items import Item
 from groundwire_eval.measures import Result
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity
 
 _OUTCOMES = {
     gateway_pb2.OUTCOME_ANSWERED: Outcome.ANSWERED,
@@ -33,6 +34,8 @@ class Asking:
     """Of an answer."""
     concurrency: int
     """Items asked at once."""
+    security: ChannelSecurity = PLAINTEXT
+    """Of the channel to the gateway."""
 
 
 async def ask_items(
@@ -67,7 +70,13 @@ async def _ask(item: Item, asking: Asking) -> tuple[str, Answer]:
     gathered = _Gathered()
     try:
         async with aclosing(
-            stream_answer(asking.target, request, metadata=call_metadata(None), timeout_seconds=asking.timeout_seconds)
+            stream_answer(
+                asking.target,
+                request,
+                metadata=call_metadata(None),
+                timeout_seconds=asking.timeout_seconds,
+                security=asking.security,
+            )
         ) as events:
             async for event in events:
                 gathered.take(event)

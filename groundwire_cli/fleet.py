@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from groundwire_cli.child import ChildSpec
-from groundwire_cli.config import child_environment
+from groundwire_cli.config import CliConfig, child_environment
 from groundwire_cli.errors import CommandError
 from groundwire_cli.health import NotServing, wait_until_serving
 from groundwire_cli.restarts import RestartPolicy
 from groundwire_cli.services import GATEWAY, INFERENCE, SEARCH, SERVICES, Service
 from groundwire_cli.supervisor import GRACE_SECONDS, GaveUp, Reporter, Supervisor
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity
 from groundwire_rpc.server import local_address
 
 READY_SECONDS: Final = 300.0
@@ -32,6 +33,8 @@ class FleetPlan:
     """Names of back ends whose target the operator set: the gateway is not pointed at the ones started here."""
     settings: Mapping[str, str] | None = None
     """More environment variables, for all of them."""
+    security: Mapping[str, ChannelSecurity] | None = None
+    """How to call a service, by its name. Plaintext where nothing is said."""
 
 
 class Fleet:
@@ -86,7 +89,12 @@ class Fleet:
             address = await self._supervisor.start(spec, timeout_seconds=READY_SECONDS)
             # At a restart it must be found where its clients look for it, also where port 0 was asked for.
             self._supervisor.come_back_with(service.name, **{service.listen_variable: address})
-            await wait_until_serving(local_address(address), service.rpc_service, timeout_seconds=READY_SECONDS)
+            await wait_until_serving(
+                local_address(address),
+                service.rpc_service,
+                timeout_seconds=READY_SECONDS,
+                security=(self._plan.security or {}).get(service.name, PLAINTEXT),
+            )
         except GaveUp as error:
             raise could_not_keep(error) from None
         except (TimeoutError, NotServing) as error:
@@ -103,6 +111,19 @@ class Fleet:
     def kill(self) -> None:
         """SIGKILL to all of them, now."""
         self._supervisor.kill()
+
+
+def fleet_security(config: CliConfig) -> Mapping[str, ChannelSecurity]:
+    """How the services of this host are called, by name. Raises CommandError where one has TLS and no CA is known."""
+    for service in SERVICES.values():
+        certificate = config.file(f"{service.name}_tls_certificate")
+        ca = config.file(f"{service.name}_tls_ca")
+        if certificate.path is not None and ca.path is None:
+            raise CommandError(
+                f"{certificate.variable} is set, so the {service.name} service speaks TLS. Set {ca.variable} too, to "
+                "the CA of its certificate, so that it can be called."
+            )
+    return {service.name: config.channel_security(service) for service in SERVICES.values()}
 
 
 def could_not_keep(error: GaveUp) -> CommandError:

@@ -12,7 +12,7 @@ from groundwire_cli.errors import BadUsage
 from groundwire_cli.rpc_errors import call_failed
 from groundwire_cli.search_options import NO_OPTIONS, SearchOptions
 from groundwire_cli.services import GATEWAY
-from groundwire_rpc.channels import open_channel
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity, open_channel
 from groundwire_rpc.metadata import REQUEST_ID_KEY, is_request_id, new_call_metadata
 
 
@@ -72,11 +72,16 @@ def call_metadata(request_id: str | None) -> tuple[tuple[str, str], ...]:
 
 
 async def stream_answer(
-    target: str, request: gateway_pb2.AskRequest, *, metadata: tuple[tuple[str, str], ...], timeout_seconds: float
+    target: str,
+    request: gateway_pb2.AskRequest,
+    *,
+    metadata: tuple[tuple[str, str], ...],
+    timeout_seconds: float,
+    security: ChannelSecurity = PLAINTEXT,
 ) -> AsyncGenerator[gateway_pb2.AskResponse, None]:
     """The events of one answer. Closing the generator cancels the call. Raises CommandError."""
     answered = False
-    async with open_channel(target) as channel:
+    async with open_channel(target, security) as channel:
         call = gateway_pb2_grpc.AnswerServiceStub(channel).Ask(request, timeout=timeout_seconds, metadata=metadata)
         try:
             async for event in call:

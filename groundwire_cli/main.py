@@ -167,6 +167,18 @@ app.add_typer(
     help="Download, list and tune models.",
     no_args_is_help=True,
 )
+app.add_typer(
+    typer.Typer(cls=lazy_group("groundwire_cli.certs", "cli")),
+    name="certs",
+    help="Make certificates to try TLS with.",
+    no_args_is_help=True,
+)
+app.add_typer(
+    typer.Typer(cls=lazy_group("groundwire_cli.keys", "gateway")),
+    name="keys",
+    help="Make API keys for the gateway.",
+    no_args_is_help=True,
+)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from groundwire_cli.exit_codes import code_for_status
 from groundwire_cli.services import Service
 from groundwire_cli.terminal_text import printable, printable_line
 from groundwire_rpc.status import RichStatus, from_rpc_error
+from groundwire_rpc.tls import closed_at_once, tls_problem
 
 _OPTIONS: Final[Mapping[str, str]] = {
     "question": "QUESTION",
@@ -32,6 +33,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
 
 _SAYINGS: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: "refused the request",
+    grpc.StatusCode.UNAUTHENTICATED: "does not know this caller",
     grpc.StatusCode.FAILED_PRECONDITION: "is not set up for this",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "has no room or no quota left",
     grpc.StatusCode.UNAVAILABLE: "is unavailable",
@@ -86,12 +88,28 @@ def _lines(
 def _unreachable(called: Service, target: str, answered: bool, details: str) -> list[str]:
     if answered:
         return [f"The connection to the {called.name} at {target} was lost. `groundwire status` tells how it is."]
+    if distrust := distrust_lines(called, f"at {target}", details):
+        return distrust
     advice = (
         f"Nothing answers at {target}. Start everything with `groundwire up` "
         f"(or this one with `groundwire serve {called.name}`), or say where it is with --target "
         f"or {called.target_variable}."
     )
     return [advice] if "refused" in details.lower() else [advice, f"  {printable_line(details)}"]
+
+
+def distrust_lines(called: Service, where: str, details: str) -> list[str]:
+    """What to do where both sides do not agree on TLS, by the details of a failed call. Empty where they do."""
+    ca_variable = f"GROUNDWIRE_{called.name.upper()}_TLS_CA"
+    if problem := tls_problem(details):
+        return [f"What answers {where} {printable_line(problem)}. {ca_variable} says which certificates to accept."]
+    if closed_at_once(details):
+        return [
+            f"What answers {where} closed the connection at once.",
+            f"If the {called.name} service speaks TLS, set {ca_variable}.",
+            "If it asks for a certificate that it trusts, set GROUNDWIRE_CLIENT_TLS_CERTIFICATE and its _KEY.",
+        ]
+    return []
 
 
 def _option(field: str) -> str:

@@ -62,7 +62,7 @@ def search(
 
     groundwire search --provider local --json "context fitting" | jq -r ".results | .0.title"
     """
-    from groundwire_cli.config import target_or_default
+    from groundwire_cli.config import channel_security, target_or_default
     from groundwire_cli.exit_codes import ExitCode
     from groundwire_cli.gateway_client import call_metadata
     from groundwire_cli.interrupts import run_interruptible
@@ -80,7 +80,11 @@ def search(
     )
     response = run_interruptible(
         run_search(
-            target_or_default(target, SEARCH), asked, metadata=call_metadata(request_id), timeout_seconds=timeout
+            target_or_default(target, SEARCH),
+            asked,
+            metadata=call_metadata(request_id),
+            timeout_seconds=timeout,
+            security=channel_security(SEARCH),
         ),
         saying="Cancelled: the search was dropped.",
     )

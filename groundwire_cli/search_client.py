@@ -11,7 +11,7 @@ from groundwire_cli.errors import BadUsage
 from groundwire_cli.rpc_errors import call_failed
 from groundwire_cli.search_options import NO_OPTIONS, SearchOptions
 from groundwire_cli.services import SEARCH
-from groundwire_rpc.channels import open_channel
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity, open_channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,16 @@ def search_request(query: Query) -> search_pb2.SearchRequest:
 
 
 async def run_search(
-    target: str, query: Query, *, metadata: tuple[tuple[str, str], ...], timeout_seconds: float
+    target: str,
+    query: Query,
+    *,
+    metadata: tuple[tuple[str, str], ...],
+    timeout_seconds: float,
+    security: ChannelSecurity = PLAINTEXT,
 ) -> search_pb2.SearchResponse:
     """One search. Raises CommandError."""
     request = search_request(query)
-    async with open_channel(target) as channel:
+    async with open_channel(target, security) as channel:
         try:
             return await search_pb2_grpc.SearchServiceStub(channel).Search(
                 request, timeout=timeout_seconds, metadata=metadata

@@ -16,8 +16,9 @@ def show_status(*, target: str | None, as_json: bool) -> ExitCode:
     """Ask all services and print what they say. OK where all of them serve, else FAILED. Raises CommandError."""
     config = load_config()
     targets = {name: config.target(service) for name, service in SERVICES.items()}
+    security = {name: config.channel_security(service) for name, service in SERVICES.items()}
     targets["gateway"] = target_or_default(target, GATEWAY)
-    report = run_interruptible(gather_report(targets))
+    report = run_interruptible(gather_report(targets, security))
     if as_json:
         write_output(plain_json_line(status_json(report)))
     else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
 
 import grpc
 
@@ -13,9 +13,10 @@ from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from groundwire.inference.v1 import inference_pb2, inference_pb2_grpc
 from groundwire.search.v1 import search_pb2, search_pb2_grpc
 from groundwire_cli.health import reports_serving
+from groundwire_cli.rpc_errors import distrust_lines
 from groundwire_cli.services import GATEWAY, INFERENCE, SEARCH, Service
 from groundwire_cli.terminal_text import printable_line
-from groundwire_rpc.channels import open_channel
+from groundwire_rpc.channels import PLAINTEXT, ChannelSecurity, open_channel
 from groundwire_rpc.status import from_rpc_error
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -69,20 +70,21 @@ class Report:
 
     @property
     def all_serve(self) -> bool:
-        """Whether every service serves and the gateway reaches those behind it and refuses no questions."""
+        """Whether every service serves and answers this command, and the gateway reaches all and refuses nothing."""
         behind = self.gateway_status.backends if self.gateway_status else ()
-        return all(service.serving for service in self.services) and all(
+        return all(service.serving and not service.problem for service in self.services) and all(
             backend.state == gateway_pb2.BACKEND_STATE_SERVING and backend.circuit != gateway_pb2.CIRCUIT_STATE_OPEN
             for backend in behind
         )
 
 
-async def gather_report(targets: dict[str, str]) -> Report:
-    """Ask all of them at once. `targets` by the service's name."""
+async def gather_report(targets: Mapping[str, str], security: Mapping[str, ChannelSecurity] | None = None) -> Report:
+    """Ask all of them at once. `targets` and `security` by the service's name; without security in plaintext."""
+    secured = security or {}
     async with (
-        open_channel(targets["gateway"]) as to_gateway,
-        open_channel(targets["search"]) as to_search,
-        open_channel(targets["inference"]) as to_inference,
+        open_channel(targets["gateway"], secured.get("gateway", PLAINTEXT)) as to_gateway,
+        open_channel(targets["search"], secured.get("search", PLAINTEXT)) as to_search,
+        open_channel(targets["inference"], secured.get("inference", PLAINTEXT)) as to_inference,
     ):
         gateway_stub = gateway_pb2_grpc.AnswerServiceStub(to_gateway)
         search_stub = search_pb2_grpc.SearchServiceStub(to_search)
@@ -92,30 +94,41 @@ async def gather_report(targets: dict[str, str]) -> Report:
             gateway = ask(_health(GATEWAY, targets["gateway"], to_gateway))
             search = ask(_health(SEARCH, targets["search"], to_search))
             inference = ask(_health(INFERENCE, targets["inference"], to_inference))
-            gateway_status = ask(
-                _or_none(gateway_stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
-            )
-            search_status = ask(_or_none(search_stub.GetStatus(search_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
+            gateway_status = ask(_told(gateway_stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
+            search_status = ask(_told(search_stub.GetStatus(search_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
             inference_status = ask(
-                _or_none(inference_stub.GetStatus(inference_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
+                _told(inference_stub.GetStatus(inference_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
             )
-            model = ask(_or_none(inference_stub.GetModel(inference_pb2.GetModelRequest(), timeout=TIMEOUT_SECONDS)))
+            model = ask(_told(inference_stub.GetModel(inference_pb2.GetModelRequest(), timeout=TIMEOUT_SECONDS)))
     return Report(
-        gateway=gateway.result(),
-        search=search.result(),
-        inference=inference.result(),
-        gateway_status=gateway_status.result(),
-        search_status=search_status.result(),
-        inference_status=inference_status.result(),
-        model=model.result(),
+        gateway=_with_refusal(gateway.result(), gateway_status.result()),
+        search=_with_refusal(search.result(), search_status.result()),
+        inference=_with_refusal(inference.result(), inference_status.result()),
+        gateway_status=gateway_status.result().answer,
+        search_status=search_status.result().answer,
+        inference_status=inference_status.result().answer,
+        model=model.result().answer,
     )
 
 
-async def _or_none(call: Awaitable[T]) -> T | None:
+@dataclass(frozen=True, slots=True)
+class _Told(Generic[T]):
+    """What a service told of itself, or that it does not tell strangers."""
+
+    answer: T | None
+    refusal: str = ""
+
+
+async def _told(call: Awaitable[T]) -> _Told[T]:
     try:
-        return await call
-    except grpc.aio.AioRpcError:
-        return None
+        return _Told(await call)
+    except grpc.aio.AioRpcError as error:
+        status = from_rpc_error(error)
+        return _Told(None, status.message if status.code is grpc.StatusCode.UNAUTHENTICATED else "")
+
+
+def _with_refusal(report: ServiceReport, told: _Told[T]) -> ServiceReport:
+    return replace(report, problem=printable_line(told.refusal)) if told.refusal and not report.problem else report
 
 
 async def _health(service: Service, target: str, channel: grpc.aio.Channel) -> ServiceReport:
@@ -137,4 +150,6 @@ def _why_unreachable(service: Service, error: grpc.aio.AioRpcError) -> str:
     advice = f"Start it with `groundwire serve {service.name}`, or everything with `groundwire up`."
     if status.code is grpc.StatusCode.UNAVAILABLE and "refused" in status.message.lower():
         return f"Nothing listens there. {advice}"
+    if distrust := distrust_lines(service, "there", status.message):
+        return " ".join(distrust)
     return f"{printable_line(status.message) or status.code.name}. {advice}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Coroutine
 from typing import Final
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from groundwire_cli.config import CliConfig, load_config
 from groundwire_cli.demo import DEMO_QUESTION
 from groundwire_cli.errors import OutputClosed, OutputFailed
-from groundwire_cli.fleet import Fleet, FleetPlan, refuse_taken_ports
+from groundwire_cli.fleet import Fleet, FleetPlan, fleet_security, refuse_taken_ports
 from groundwire_cli.log_lines import readable
 from groundwire_cli.services import INFERENCE, SEARCH, SERVICES
 from groundwire_cli.terminal import output_console
@@ -48,7 +49,21 @@ def plan_of(config: CliConfig) -> FleetPlan:
     return FleetPlan(
         listen={name: config.listen_address(service) for name, service in SERVICES.items()},
         keep_targets=frozenset(service.name for service in (SEARCH, INFERENCE) if config.configured_target(service)),
+        security=fleet_security(config),
     )
+
+
+def grpcurl_options(config: CliConfig) -> str:
+    """What grpcurl needs to call the gateway: TLS or none, and the API key as a variable of the shell, never shown."""
+    options = ["-plaintext"]
+    if config.gateway_tls_ca is not None:
+        options = ["-cacert", shlex.quote(str(config.gateway_tls_ca))]
+        if config.client_tls_certificate is not None and config.client_tls_key is not None:
+            options += ["-cert", shlex.quote(str(config.client_tls_certificate))]
+            options += ["-key", shlex.quote(str(config.client_tls_key))]
+    if config.gateway_api_keys_file is not None:
+        options += ["-H", '"authorization: Bearer $GROUNDWIRE_API_KEY"']
+    return " ".join(options)
 
 
 async def run_up() -> None:
@@ -62,7 +77,7 @@ async def run_up() -> None:
         hurry = asyncio.create_task(_kill_at_second_signal(stop, fleet))
         try:
             async with fleet:
-                await _until_signal(stop, _keep(fleet, log))
+                await _until_signal(stop, _keep(fleet, log, config))
                 log.note("", "stopping; press Ctrl-C again to end everything at once")
         finally:
             hurry.cancel()
@@ -71,13 +86,13 @@ async def run_up() -> None:
     log.note("", "all services have ended")
 
 
-async def _keep(fleet: Fleet, log: PrefixedLog) -> None:
+async def _keep(fleet: Fleet, log: PrefixedLog, config: CliConfig) -> None:
     target = await fleet.start()
     log.note("", f"ready: the gateway answers at {target}. Try, in another terminal:")
     log.note("", f'  groundwire ask "{DEMO_QUESTION}"')
     log.note(
         "",
-        f"""  grpcurl -plaintext -d '{{"question":"What is Groundwire?"}}' {target} """
+        f"""  grpcurl {grpcurl_options(config)} -d '{{"question":"What is Groundwire?"}}' {target} """
         "groundwire.gateway.v1.AnswerService/Ask",
     )
     log.note("", "Ctrl-C stops everything")

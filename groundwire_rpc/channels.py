@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
+from pydantic import SecretStr
+
+from groundwire_rpc.guard import bearer_metadata
+from groundwire_rpc.secured_channel import SecuredChannel
+from groundwire_rpc.tls import ClientTls
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """The largest message sent or taken, in bytes. Thirty-two documents of 64 KiB and 128 turns fit with room."""
@@ -27,6 +33,33 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A plaintext channel to a gRPC target such as 127.0.0.1:50052 or dns:///host:port. The caller closes it."""
-    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+@dataclass(frozen=True, slots=True)
+class ChannelSecurity:
+    """What protects a channel, and what it tells of the caller."""
+
+    tls: ClientTls | None = None
+    """None: plaintext."""
+    token: SecretStr | None = None
+    """Sent with every call as `authorization: Bearer …`. None: no token is."""
+
+
+PLAINTEXT: Final = ChannelSecurity()
+"""Neither TLS nor a token."""
+
+
+def open_channel(target: str, security: ChannelSecurity = PLAINTEXT) -> grpc.aio.Channel:
+    """A channel to a gRPC target such as 127.0.0.1:50052 or dns:///host:port. The caller closes it.
+
+    Certificates that are replaced later are used for the calls that begin after that.
+    """
+    tls = security.tls
+    if security == PLAINTEXT:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+
+    def open_inner() -> grpc.aio.Channel:
+        if tls is None:
+            return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(target, tls.credentials.value, options=CHANNEL_OPTIONS)
+
+    metadata = bearer_metadata(security.token) if security.token is not None else ()
+    return SecuredChannel(open_inner, tls.watch() if tls else lambda: False, metadata)

@@ -18,6 +18,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from groundwire_rpc.channels import MAX_MESSAGE_BYTES
+from groundwire_rpc.guard import Guard
+from groundwire_rpc.security import ServerSecurity
 
 log = structlog.get_logger(__name__)
 
@@ -48,28 +50,37 @@ class AddressInUse(Exception):
         )
 
 
+_UNPROTECTED: Final = ServerSecurity()
+
+
 class RpcServer:
-    """A grpc.aio server with health and reflection.
+    """A grpc.aio server with health, and with reflection unless its security says otherwise.
 
     Add servicers to `grpc_server`, then `start`, then `set_serving(True)`.
     """
 
-    def __init__(self, listen: str, service_names: Sequence[str]) -> None:
+    def __init__(self, listen: str, service_names: Sequence[str], security: ServerSecurity = _UNPROTECTED) -> None:
         """`listen` is HOST:PORT; `service_names` are the full names to report in health and reflection."""
         self._listen = listen
         self._service_names = tuple(service_names)
-        self.grpc_server = grpc.aio.server(options=_OPTIONS)
+        self._tls = security.tls
+        guards = [Guard(security.gate)] if security.gate is not None else []
+        self.grpc_server = grpc.aio.server(options=_OPTIONS, interceptors=guards)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
-        reflected = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(reflected, self.grpc_server)
+        if security.reflection:
+            reflected = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(reflected, self.grpc_server)
 
     async def start(self) -> str:
         """Listen, not yet serving. Returns the bound HOST:PORT. Raises AddressInUse."""
         await self.set_serving(False)
         try:
             _try_to_listen(self._listen)  # gRPC would write a line of its own to standard error
-            port = self.grpc_server.add_insecure_port(self._listen)
+            if self._tls is None:
+                port = self.grpc_server.add_insecure_port(self._listen)
+            else:
+                port = self.grpc_server.add_secure_port(self._listen, self._tls.credentials)
         except (RuntimeError, OSError):
             port = 0
         if port == 0:

@@ -6,10 +6,11 @@ A service's config.py declares a subclass of `Settings` and reads it once with `
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX: Final = "GROUNDWIRE_"
@@ -22,9 +23,36 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
+    def file(self, name: str) -> FileSetting:
+        """The file that a field holds the path of, together with the variable to name where it is no good."""
+        return FileSetting(_variable(type(self), (name,)), getattr(self, name))
+
 
 class SettingsError(Exception):
     """A setting has a bad value. The message names each variable and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSetting:
+    """A file that a setting names, or does not."""
+
+    variable: str
+    """The environment variable."""
+    path: Path | None
+    """None where it is not set."""
+
+    def read(self) -> bytes:
+        """What is in it. Raises SettingsError where it is not set or cannot be read."""
+        if self.path is None:
+            raise SettingsError(f"{self.variable} is not set.")
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise self.bad(f"cannot be read: {error.strerror or error}.") from None
+
+    def bad(self, problem: str) -> SettingsError:
+        """What to raise where the file is no good; `problem` goes on after the file's name."""
+        return SettingsError(f"{self.variable} names {self.path}, which {problem}")
 
 
 S = TypeVar("S", bound=Settings)
@@ -69,3 +97,26 @@ ListenAddress = Annotated[str, AfterValidator(_host_and_port)]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 """The least severe log lines to write."""
+
+
+def _home_expanded(value: Path) -> Path:
+    return value.expanduser()
+
+
+SettingsPath = Annotated[Path, AfterValidator(_home_expanded)]
+"""A path; ~ is the home folder."""
+
+MIN_TOKEN_CHARACTERS: Final = 16
+
+
+def _sendable(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError("holds characters that no token has: copy it again, without spaces or line breaks")
+    if len(token) < MIN_TOKEN_CHARACTERS:
+        raise ValueError(f"is shorter than {MIN_TOKEN_CHARACTERS} characters, so it could be guessed")
+    return value
+
+
+BearerToken = Annotated[SecretStr, AfterValidator(_sendable)]
+"""What is sent as `authorization: Bearer …`: at least 16 printable ASCII characters, no spaces."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from groundwire_rpc.settings import ListenAddress, LogLevel, Settings, load_settings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath, load_settings
 from inference_service.core.options import MAX_SLOTS, FlashAttention, KvType
 
 
@@ -51,6 +51,18 @@ class InferenceConfig(Settings):
     """The most that one forward pass should take. Shorter: smoother streams beside long prompts, slower prompts."""
     inference_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     """Deadline of a call whose caller set none: up to a day."""
+    inference_tls_certificate: SettingsPath | None = None
+    """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""
+    inference_tls_key: SettingsPath | None = None
+    """Its private key, in PEM."""
+    inference_tls_client_ca: SettingsPath | None = None
+    """Only callers with a certificate of this CA are taken. Default: whoever connects."""
+    backend_token: BearerToken | None = None
+    """The token that callers must send. Default: none."""
+    reflection: bool = True
+    """Whether the service describes itself to whoever asks, as grpcurl does."""
+    allow_insecure_listen: bool = False
+    """Whether it may listen beyond the loopback address without TLS, or without asking callers who they are."""
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """How long running calls may go on after SIGTERM: up to an hour."""
     log_level: LogLevel = "info"

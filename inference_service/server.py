@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from groundwire.inference.v1 import inference_pb2_grpc
+from groundwire_rpc.security import backend_security
 from groundwire_rpc.server import RpcServer, serve_until_stopped
 from inference_service.adapters.grammar import GrammarGate
 from inference_service.adapters.llama import LlamaRunner
@@ -37,9 +38,20 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(config: InferenceConfig) -> None:
-    """Serve until a signal. Raises ModelError, AddressInUse, or EngineUnavailable where the engine broke."""
+    """Serve until a signal.
+
+    Raises SettingsError, ModelError, AddressInUse, or EngineUnavailable where the engine broke.
+    """
     generation = Generation(clock=time.monotonic)
-    server = RpcServer(config.inference_listen, [SERVICE_NAME])
+    security = backend_security(
+        config,
+        "inference",
+        config.inference_listen,
+        token=config.backend_token,
+        reflection=config.reflection,
+        allow_insecure=config.allow_insecure_listen,
+    )
+    server = RpcServer(config.inference_listen, [SERVICE_NAME], security)
     servicer = InferenceServicer(generation, default_timeout_seconds=config.inference_timeout_seconds)
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server.grpc_server)
     async with AsyncExitStack() as resources:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from groundwire_rpc.settings import ListenAddress, LogLevel, Settings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath
 
 
 def default_index_path() -> Path:
@@ -44,6 +44,24 @@ class SearchConfig(Settings):
 
     search_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """For a search whose caller sets no deadline."""
+
+    search_tls_certificate: SettingsPath | None = None
+    """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""
+
+    search_tls_key: SettingsPath | None = None
+    """Its private key, in PEM."""
+
+    search_tls_client_ca: SettingsPath | None = None
+    """Only callers with a certificate of this CA are taken. Default: whoever connects."""
+
+    backend_token: BearerToken | None = None
+    """The token that callers must send. Default: none."""
+
+    reflection: bool = True
+    """Whether the service describes itself to whoever asks, as grpcurl does."""
+
+    allow_insecure_listen: bool = False
+    """Whether it may listen beyond the loopback address without TLS, or without asking callers who they are."""
 
     shutdown_grace_seconds: float = Field(default=10.0, ge=0, le=3_600)
     """How long running calls may go on after SIGTERM."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from groundwire.search.v1 import search_pb2, search_pb2_grpc
 from groundwire_rpc.logs import configure_logs
+from groundwire_rpc.security import backend_security
 from groundwire_rpc.server import RpcServer, serve_until_stopped
 from search_service.adapters.brave import BraveProvider
 from search_service.adapters.brave_errors import TOKEN_SETTING
@@ -25,7 +26,7 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 
 
 async def serve(config: SearchConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises AddressInUse."""
+    """Serve until SIGTERM or SIGINT. Raises AddressInUse, and SettingsError where its files are no good."""
     configure_logs(config.log_level)
     searcher = build_searcher(config)
     try:
@@ -36,8 +37,16 @@ async def serve(config: SearchConfig) -> None:
 
 
 def build_server(config: SearchConfig, searcher: Searcher) -> RpcServer:
-    """The server for a searcher, not yet started."""
-    server = RpcServer(config.search_listen, [SERVICE_NAME])
+    """The server for a searcher, not yet started. Raises SettingsError."""
+    security = backend_security(
+        config,
+        "search",
+        config.search_listen,
+        token=config.backend_token,
+        reflection=config.reflection,
+        allow_insecure=config.allow_insecure_listen,
+    )
+    server = RpcServer(config.search_listen, [SERVICE_NAME], security)
     servicer = SearchServicer(searcher, default_timeout_seconds=config.search_timeout_seconds)
     search_pb2_grpc.add_SearchServiceServicer_to_server(servicer, server.grpc_server)
     return server

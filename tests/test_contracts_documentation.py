@@ -15,6 +15,8 @@ NAMERS = (
     "gateway/core/errors.py",
     "gateway/servicer.py",
     "gateway/adapters/backends.py",
+    "gateway/adapters/api_keys.py",
+    "groundwire_rpc/guard.py",
     "search_service/servicer.py",
     "inference_service/servicer.py",
 )

@@ -18,6 +18,7 @@ from gateway.core.errors import (
     RequestRefused,
 )
 from groundwire_rpc.status import RichStatus, from_rpc_error
+from groundwire_rpc.tls import closed_at_once, tls_problem
 
 FieldMap = Callable[[str], str]
 """From a field of the service's request to the field of the question that it came from."""
@@ -25,6 +26,8 @@ FieldMap = Callable[[str], str]
 _KINDS: Final[dict[grpc.StatusCode, type[BackendFailed]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: RequestRefused,
     grpc.StatusCode.FAILED_PRECONDITION: BackendNotSetUp,
+    # It does not know the gateway. Told as it is, a caller would look for the fault in their own key.
+    grpc.StatusCode.UNAUTHENTICATED: BackendNotSetUp,
     grpc.StatusCode.RESOURCE_EXHAUSTED: BackendExhausted,
     grpc.StatusCode.UNAVAILABLE: BackendUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: BackendTooSlow,
@@ -51,6 +54,18 @@ class Backend:
             f"Start it with `groundwire serve {self.name}` (or all services with `groundwire up`), or point "
             f"GROUNDWIRE_{self.name.upper()}_TARGET to where it runs."
         )
+
+    def distrust(self, details: str) -> str | None:
+        """A sentence for one who finds that it and the gateway do not agree on TLS. None where they do."""
+        prefix = f"GROUNDWIRE_{self.name.upper()}_TLS"
+        if problem := tls_problem(details):
+            return f"What answers at {self.target} {problem}. {prefix}_CA says which certificates the gateway accepts."
+        if closed_at_once(details):
+            return (
+                f"What answers at {self.target} closed the connection at once. If it speaks TLS, set {prefix}_CA; "
+                "if it asks for a certificate that it trusts, set GROUNDWIRE_CLIENT_TLS_CERTIFICATE and its _KEY."
+            )
+        return None
 
     def failed(self, error: grpc.aio.AioRpcError, *, map_field: FieldMap, answered: bool = False) -> BackendFailed:
         """The failure of a call. `answered`: a message of it had come before."""
@@ -102,6 +117,8 @@ class Backend:
         match status.code:
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED if answered:
                 return f"{where} was lost before the answer was whole.", "BACKEND_LOST"
+            case grpc.StatusCode.UNAVAILABLE if problem := self.distrust(status.message):
+                return problem, "BACKEND_UNTRUSTED"
             case grpc.StatusCode.UNAVAILABLE:
                 return f"{where} cannot be reached. {self.how_to_reach}", "BACKEND_UNREACHABLE"
             case grpc.StatusCode.CANCELLED:

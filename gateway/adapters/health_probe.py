@@ -26,13 +26,13 @@ class HealthProbe:
                 wait_for_ready=False,
             )
         except grpc.aio.AioRpcError as error:
-            return self._failed(error.code(), timeout_seconds)
+            return self._failed(error.code(), error.details() or "", timeout_seconds)
         if answer.status == health_pb2.HealthCheckResponse.SERVING:
             return BackendStatus(backend.name, backend.target, BackendState.SERVING)
         detail = f"The {backend.name} service is starting, loading or stopping: it is not ready to serve."
         return BackendStatus(backend.name, backend.target, BackendState.NOT_SERVING, detail)
 
-    def _failed(self, code: grpc.StatusCode, timeout_seconds: float) -> BackendStatus:
+    def _failed(self, code: grpc.StatusCode, details: str, timeout_seconds: float) -> BackendStatus:
         backend = self._backend
         state = BackendState.UNREACHABLE
         match code:
@@ -41,6 +41,8 @@ class HealthProbe:
                 detail = f"What answers at {backend.target} is not the {backend.name} service. {backend.how_to_reach}"
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 detail = f"The {backend.name} service did not answer its health check within {timeout_seconds:g} s."
+            case grpc.StatusCode.UNAVAILABLE if problem := backend.distrust(details):
+                detail = problem
             case _:
                 detail = f"The {backend.name} service cannot be reached. {backend.how_to_reach}"
         return BackendStatus(backend.name, backend.target, state, detail)
