@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 from collections.abc import Callable
@@ -115,6 +116,10 @@ def _read_pair(certificate: FileSetting, key: FileSetting) -> tuple[bytes, bytes
         raise key.bad("holds no private key in PEM (-----BEGIN PRIVATE KEY-----).")
     if b"ENCRYPTED" in private_key:
         raise key.bad("is protected by a passphrase. Take it off: openssl pkey -in KEY -out NEW_KEY")
+    if _is_edwards(private_key):
+        raise key.bad(
+            "is an Ed25519 or Ed448 key, with which gRPC agrees on nothing. Use one for ECDSA or RSA."
+        )
     try:
         # The standard library compares a key and a certificate in files only. Without a passphrase it might ask.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate.path, key.path, password="")
@@ -127,6 +132,17 @@ def _read_pair(certificate: FileSetting, key: FileSetting) -> tuple[bytes, bytes
             f"cannot be used with the key in {key.variable} ({key.path}): {error.reason or error}."
         ) from None
     return private_key, chain
+
+
+def _is_edwards(private_key: bytes) -> bool:
+    """Whether it is a key that gRPC's TLS reads and then has no signature algorithm for (RFC 8410)."""
+    body = b"".join(private_key.partition(b"-----BEGIN PRIVATE KEY-----")[2].partition(b"-----")[0].split())
+    try:
+        der = base64.b64decode(body)
+    except ValueError:
+        return False  # whatever it is, it is refused as no key of the certificate
+    # PrivateKeyInfo: the version comes first, then the algorithm's identifier.
+    return any(oid in der[:16] for oid in (b"\x06\x03\x2b\x65\x70", b"\x06\x03\x2b\x65\x71"))
 
 
 def _read_authorities(ca: FileSetting) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
@@ -246,6 +248,13 @@ def test_files_that_are_no_good_are_told_with_their_setting(
     protected = tmp_path / "protected.key"
     protected.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nnonsense\n-----END ENCRYPTED PRIVATE KEY-----\n")
     assert "passphrase" in problem(search_tls_certificate=certificate, search_tls_key=protected)
+
+
+@pytest.mark.parametrize("make", [ed25519.Ed25519PrivateKey.generate, ed448.Ed448PrivateKey.generate])
+def test_a_key_that_grpc_cannot_sign_with_is_told(ours: Certificates, tmp_path: Path, make: Callable[[], Any]) -> None:
+    key = tmp_path / "edwards.key"
+    key.write_bytes(make().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert "Use one for ECDSA" in problem(search_tls_certificate=ours.server.certificate, search_tls_key=key)
 
 
 def test_nothing_set_is_no_tls() -> None:

@@ -100,7 +100,11 @@ async def test_without_a_token_the_local_index_answers_and_brave_says_what_to_se
     [
         ({"GROUNDWIRE_SEARCH_PROVIDER": "bing"}, "GROUNDWIRE_SEARCH_PROVIDER"),
         ({"BRAVE_API_KEY": "two words"}, "BRAVE_API_KEY"),
-        ({"GROUNDWIRE_SEARCH_LISTEN": "203.0.113.1:50052"}, "Cannot listen on 203.0.113.1:50052"),
+        (
+            {"GROUNDWIRE_SEARCH_LISTEN": "203.0.113.1:50052", "GROUNDWIRE_ALLOW_INSECURE_LISTEN": "true"},
+            "Cannot listen on 203.0.113.1:50052",
+        ),
+        ({"GROUNDWIRE_SEARCH_LISTEN": "203.0.113.1:50052"}, "GROUNDWIRE_ALLOW_INSECURE_LISTEN=true"),
     ],
 )
 def test_a_bad_setting_ends_it_with_one_paragraph(tmp_path: Path, settings: dict[str, str], said: str) -> None:
