@@ -115,7 +115,7 @@ class CliConfig(Settings):
 
         token = self.api_key if service == GATEWAY else self.backend_token
         try:
-            return ChannelSecurity(client_tls(self, service.name), token)
+            return ChannelSecurity(client_tls(self, service.name, logs=False), token)  # a command has no log
         except SettingsError as error:
             raise CommandError(str(error)) from None
 

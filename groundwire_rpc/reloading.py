@@ -21,10 +21,11 @@ _Stamp = tuple[tuple[int, int, int] | None, ...]
 class Reloading(Generic[T]):
     """Holds what `load` made of the files. Any thread may ask it to look again."""
 
-    def __init__(self, paths: Sequence[Path], load: Callable[[], T]) -> None:
-        """Loads at once. Raises the SettingsError of `load`."""
+    def __init__(self, paths: Sequence[Path], load: Callable[[], T], *, logs: bool = True) -> None:
+        """Loads at once. `logs`: whether changes are logged. Raises the SettingsError of `load`."""
         self._paths = tuple(paths)
         self._load = load
+        self._logs = logs
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._refused: _Stamp | None = None
@@ -43,14 +44,15 @@ class Reloading(Generic[T]):
             try:
                 value = self._load()
             except SettingsError as error:
-                if stamp != self._refused:
+                if stamp != self._refused and self._logs:
                     log.warning("changed files are not taken", problem=str(error))
                 self._refused = stamp
                 return False
             if self._look() != stamp:  # they changed while they were read: what was read may be half of each
                 return False
             self._stamp, self.value = stamp, value
-        log.info("files loaded again", files=[str(path) for path in self._paths])
+        if self._logs:
+            log.info("files loaded again", files=[str(path) for path in self._paths])
         return True
 
     def _look(self) -> _Stamp:

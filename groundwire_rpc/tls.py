@@ -78,10 +78,11 @@ def server_tls(settings: Settings, service: str) -> ServerTls | None:
     return ServerTls(credentials, client_ca.path is not None)
 
 
-def client_tls(settings: Settings, service: str) -> ClientTls | None:
+def client_tls(settings: Settings, service: str, *, logs: bool = True) -> ClientTls | None:
     """TLS towards `service` from the fields <service>_tls_ca, client_tls_certificate and client_tls_key.
 
-    None where no CA is set: then the service is called in plaintext. Raises SettingsError.
+    None where no CA is set: then the service is called in plaintext. `logs`: whether it is logged when files change.
+    Raises SettingsError.
     """
     ca = settings.file(f"{service}_tls_ca")
     certificate, key = settings.file(CLIENT_CERTIFICATE), settings.file(CLIENT_KEY)
@@ -94,7 +95,8 @@ def client_tls(settings: Settings, service: str) -> ClientTls | None:
         private_key, chain = _read_pair(certificate, key) if has_pair else (None, None)
         return grpc.ssl_channel_credentials(authorities, private_key, chain)
 
-    return ClientTls(Reloading([file.path for file in (ca, certificate, key) if file.path is not None], load))
+    files = [file.path for file in (ca, certificate, key) if file.path is not None]
+    return ClientTls(Reloading(files, load, logs=logs))
 
 
 def _go_together(certificate: FileSetting, key: FileSetting) -> bool:
@@ -117,9 +119,7 @@ def _read_pair(certificate: FileSetting, key: FileSetting) -> tuple[bytes, bytes
     if b"ENCRYPTED" in private_key:
         raise key.bad("is protected by a passphrase. Take it off: openssl pkey -in KEY -out NEW_KEY")
     if _is_edwards(private_key):
-        raise key.bad(
-            "is an Ed25519 or Ed448 key, with which gRPC agrees on nothing. Use one for ECDSA or RSA."
-        )
+        raise key.bad("is an Ed25519 or Ed448 key, with which gRPC agrees on nothing. Use one for ECDSA or RSA.")
     try:
         # The standard library compares a key and a certificate in files only. Without a passphrase it might ask.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate.path, key.path, password="")

@@ -51,6 +51,18 @@ def test_a_file_that_is_no_good_ends_the_command_with_its_setting(tmp_path: Path
         CliConfig(gateway_tls_ca=tmp_path / "missing.pem").channel_security(GATEWAY)
 
 
+def test_replaced_files_are_taken_without_a_word_between_the_lines_of_an_answer(
+    files: Certificates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    security = CliConfig(gateway_tls_ca=files.ca).channel_security(GATEWAY)
+    assert security.tls is not None
+    files.write("ca", files.authority.issued)
+    assert security.tls.watch()()
+    files.ca.write_text("nonsense")
+    assert not security.tls.watch()()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_up_asks_for_the_ca_of_a_service_that_speaks_tls(files: Certificates) -> None:
     config = CliConfig(search_tls_certificate=files.server.certificate)
     with pytest.raises(CommandError, match="Set GROUNDWIRE_SEARCH_TLS_CA too"):
