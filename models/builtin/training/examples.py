@@ -17,6 +17,8 @@ from models.builtin.training.vocabulary import Vocabulary
 
 NO_ANSWER: Final = "The sources do not answer this question."
 MOST_SOURCES: Final = 8
+BRIEF: Final = 4
+"""Tokens of a brief answer."""
 LOOKS_AGAIN: Final = 3
 """Tokens of a quotation that look at the chosen sentence again."""
 NEIGHBOURS: Final = 8
@@ -71,7 +73,10 @@ class Mixture:
     relabelled: float = 0.25
     bare: float = 0.0
     """Without the system message, which is the same in all: a third fewer tokens to read."""
+    brief: float = 0.0
+    """With an answer that ends after a few tokens. What is hard is where to begin, and so more can be read of it."""
     most_sources: int = 4
+    most_sentences: int = 4
 
 
 class CaseMaker:
@@ -147,7 +152,8 @@ class CaseMaker:
         """A page about a thing that tells `fact`, and does not tell `without` otherwise."""
         draw = self._draw
         others = draw.sample(
-            [one for one in thing.kind.facts if one is not fact and one is not without], draw.choice((0, 1, 1, 2, 2, 3))
+            [one for one in thing.kind.facts if one is not fact and one is not without],
+            min(draw.choice((0, 1, 1, 2, 2, 3)), self.mixture.most_sentences - 1),
         )
         told = (
             [*others, fact]
@@ -215,7 +221,7 @@ class CaseMaker:
     def _excerpt(self, number: int, place: int | None) -> Page:
         """One to three sentences of a passage, `place` among them."""
         passage, draw = self._passages[number], self._draw
-        length = draw.choice((1, 2, 2, 3, 3))
+        length = min(draw.choice((1, 2, 2, 3, 3)), self.mixture.most_sentences)
         start = draw.randrange(len(passage.sentences)) if place is None else max(0, place - draw.randrange(length))
         sentences = list(passage.sentences[start : start + length])
         return Page(passage.title, self._host(), sentences, None if place is None else place - start)
@@ -284,6 +290,8 @@ class Encoder:
         self._write_answer(case, spans, example)
         # The answer's tokens are in no sentence of a source: they look at the sequence's first token.
         example.starts += [(position, 0) for position in range(example.prompt - 1, len(example.ids), 4)]
+        if self._draw.random() < mixture.brief:
+            _shorten(example)
         if self._draw.random() < mixture.relabelled:
             self._relabel(example)
         return example
@@ -401,6 +409,16 @@ class Encoder:
             if twin is not None and twin != kind and twin not in self._kept:
                 new[twin] = vocabulary.spaced(other)[-1]
         example.ids[:] = [new.get(token_id, token_id) for token_id in example.ids]
+
+
+def _shorten(example: Example) -> None:
+    """Cut the answer to its first tokens."""
+    end = example.prompt + BRIEF
+    del example.ids[end:]
+    del example.weights[BRIEF:]
+    for name in ("starts", "choices", "copies", "numbers", "begins"):
+        pairs: list[tuple[int, int]] = getattr(example, name)
+        pairs[:] = [pair for pair in pairs if pair[0] < end - 1]
 
 
 class _Finder:

@@ -21,7 +21,7 @@ from models.builtin.training.examples import CaseMaker, Encoder, Mixture, exampl
 from models.builtin.training.network import NO_TARGET, Network
 from models.builtin.training.shape import Shape
 
-PEAK_RATE: Final = 1e-3
+PEAK_RATE: Final = 1.5e-3
 FINAL_SHARE: Final = 0.05
 """Of the peak, at the end of annealing."""
 WARM_UP_STEPS: Final = 60
@@ -29,7 +29,7 @@ BATCH_TOKENS: Final = 4_000
 CLIP: Final = 1.0
 SAVE_SECONDS: Final = 120.0
 REPORT_STEPS: Final = 50
-_SHARE_OF_EASY: Final = 0.4
+_SHARE_OF_EASY: Final = 0.7
 _SMOOTHING: Final = 0.97
 
 ATTENTION_WEIGHTS: Final[Mapping[tuple[int, int], float]] = {
@@ -39,7 +39,7 @@ ATTENTION_WEIGHTS: Final[Mapping[tuple[int, int], float]] = {
     circuits.CHOICE: 1.0,
     circuits.NUMBER: 0.3,
     circuits.BEGIN: 0.5,
-    **dict.fromkeys(circuits.COPY, 0.3),
+    **dict.fromkeys(circuits.COPY, 0.5),
 }
 """What the supervised heads weigh in the loss, against 1 for the answer's tokens."""
 
@@ -66,9 +66,12 @@ class Stage:
 
 CURRICULUM: Final = (
     # A model that may refuse before it can find anything refuses always.
-    Stage(2e6, Mixture(facts=0.7, unanswerable=0.01, double=0.05, relabelled=0.15, bare=0.9, most_sources=3), 384),
-    Stage(6e6, Mixture(facts=0.7, unanswerable=0.06, double=0.1, relabelled=0.15, bare=0.8, most_sources=4), 448),
-    Stage(math.inf, Mixture(facts=0.65, unanswerable=0.15, double=0.15, relabelled=0.1, bare=0.5, most_sources=8), 768),
+    Stage(
+        4.5e6, Mixture(0.75, 0.02, 0.04, relabelled=0.1, bare=0.95, brief=0.85, most_sources=3, most_sentences=2), 256
+    ),
+    # Copying that is not exercised to the end of a sentence is lost within a million tokens.
+    Stage(6.5e6, Mixture(0.65, 0.08, 0.1, relabelled=0.3, bare=0.7, brief=0.1, most_sources=4, most_sentences=3), 448),
+    Stage(math.inf, Mixture(0.6, 0.15, 0.15, relabelled=0.25, bare=0.4, most_sources=8), 640),
 )
 
 
