@@ -38,8 +38,9 @@ async def test_a_grounded_answer_streams_in_the_promised_order(service):
 
 
 async def test_gathered_and_streamed_answers_are_the_same(service):
-    streamed = "".join([event.delta.text async for event in service.Generate(request(maxTokens=12))])
-    gathered = await service.Complete(pb.CompleteRequest(generate=request(maxTokens=12)))
+    asked = {"maxTokens": 12, "ignoreEos": True}
+    streamed = "".join([event.delta.text async for event in service.Generate(request(**asked))])
+    gathered = await service.Complete(pb.CompleteRequest(generate=request(**asked)))
     assert gathered.text == streamed
     assert gathered.finished.usage.completion_tokens == len(gathered.token_ids) == 12
     assert gathered.finished.reason == pb.FINISH_REASON_MAX_TOKENS

@@ -41,7 +41,7 @@ def runner(shared_runner: LlamaRunner) -> Iterator[LlamaRunner]:
 def alone(shared_runner: LlamaRunner) -> tuple[list[int], list[float]]:
     """The greedy answer, without drafts. It copies a source, each token far ahead of the next."""
     said, margins = greedy_alone(shared_runner, PROMPT, ANSWER_TOKENS)
-    assert min(margins) > 1
+    assert min(margins) > 0.5
     return said, margins
 
 
