@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from models.builtin.training import circuits, codes, corpus, export, facts, synonyms
-from models.builtin.training.examples import CaseMaker, Encoder, examples
+from models.builtin.training.cases import CaseMaker
+from models.builtin.training.examples import Encoder, examples
 from models.builtin.training.shape import Shape
 from models.builtin.training.training import State, stage_of, train
 from models.builtin.training.vocabulary import Vocabulary

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from models.builtin.training import circuits
 from models.builtin.training.batches import NO_TOKEN, Batch, BatchStream
-from models.builtin.training.examples import CaseMaker, Encoder, Mixture, examples
+from models.builtin.training.cases import CaseMaker, Mixture
+from models.builtin.training.examples import Encoder, examples
 from models.builtin.training.network import NO_TARGET, Network
 from models.builtin.training.shape import Shape
 

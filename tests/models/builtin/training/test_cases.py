@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from models.builtin.training import facts
+from models.builtin.training.cases import MOST_SOURCES, CaseMaker, Mixture
 from models.builtin.training.corpus import Passage
-from models.builtin.training.examples import MOST_SOURCES, CaseMaker, Mixture
 
 KINDS = facts.load(Path(facts.__file__).parent / "templates")
 PASSAGES = [

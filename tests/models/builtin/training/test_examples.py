@@ -10,7 +10,8 @@ import pytest
 
 from inference_service.core.prompt import PromptBuilder
 from inference_service.core.types import Chat, ContextPolicy, Document, GenerateRequest, Message, Role
-from models.builtin.training.examples import NO_ANSWER, Case, Encoder, Example, Mixture, Page
+from models.builtin.training.cases import Case, Mixture, Page
+from models.builtin.training.examples import NO_ANSWER, Encoder, Example
 from models.builtin.training.vocabulary import Vocabulary
 from tests.support.real_tokenizer import BUILTIN_MODEL
 

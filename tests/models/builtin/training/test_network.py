@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed: uv pip inst
 
 from models.builtin.training import circuits, export  # noqa: E402
 from models.builtin.training.batches import NO_TOKEN, BatchStream, collate  # noqa: E402
+from models.builtin.training.cases import Case, Mixture, Page  # noqa: E402
 from models.builtin.training.codes import EMBEDDING_NORM, WordVectors, embeddings  # noqa: E402
-from models.builtin.training.examples import Case, Encoder, Example, Mixture, Page  # noqa: E402
+from models.builtin.training.examples import Encoder, Example  # noqa: E402
 from models.builtin.training.shape import Shape  # noqa: E402
 from models.builtin.training.training import State, stage_of, train  # noqa: E402
 from models.builtin.training.vocabulary import Vocabulary  # noqa: E402
