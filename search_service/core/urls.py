@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from search_service.core.public_hosts import is_public
+
 MAX_URL_CHARACTERS: Final = 8_192
 """What servers and browsers agree on as the longest practical address."""
 
@@ -26,7 +28,7 @@ _TRACKING: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """An http or https address that is safe to show."""
+    """An http or https address of a public host, safe to show."""
 
     url: str
     host: str
@@ -41,7 +43,10 @@ class WebAddress:
 
 
 def web_address(raw: str) -> WebAddress | None:
-    """The address, or None where it is none that may come through: other schemes, no host, user information."""
+    """The address, or None where it is none that may come through.
+
+    Such are other schemes, user information, and hosts that are missing or internal (public_hosts).
+    """
     text = raw.strip()
     if not text or len(text) > MAX_URL_CHARACTERS or _FORBIDDEN.search(text):
         return None
@@ -54,6 +59,8 @@ def web_address(raw: str) -> WebAddress | None:
     host = _host(parts.hostname or "")
     bracketed = "[" in parts.netloc
     if scheme not in _DEFAULT_PORTS or host is None or "@" in parts.netloc or bracketed != (host[:1] == "["):
+        return None
+    if not is_public(host):
         return None
     place = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     path, query, fragment = (quote(part, safe=_ALLOWED) for part in (parts.path, parts.query, parts.fragment))

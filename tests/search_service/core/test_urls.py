@@ -16,8 +16,8 @@ from search_service.core.urls import web_address
         ("https://example.org./", "https://example.org/", "example.org"),
         ("https://bücher.example/ü?q=é", "https://xn--bcher-kva.example/%C3%BC?q=%C3%A9", "xn--bcher-kva.example"),
         ("https://example.org/a|b%20c", "https://example.org/a%7Cb%20c", "example.org"),
-        ("http://127.0.0.1/x", "http://127.0.0.1/x", "127.0.0.1"),
-        ("http://[::1]:8080/x", "http://[::1]:8080/x", "[::1]"),
+        ("http://8.8.8.8/x", "http://8.8.8.8/x", "8.8.8.8"),
+        ("http://[2001:4860:4860::8888]:8080/x", "http://[2001:4860:4860::8888]:8080/x", "[2001:4860:4860::8888]"),
     ],
 )
 def test_what_comes_through(raw: str, url: str, host: str) -> None:
@@ -54,6 +54,11 @@ def test_what_comes_through(raw: str, url: str, host: str) -> None:
         "https://example.org/\ud800",
         "https://" + "a" * 9_000,
         "https://\u202egro.elpmaxe/",
+        "http://127.0.0.1/x",
+        "http://[::1]:8080/x",
+        "http://localhost/",
+        "http://LOCALHOST.:8900/",
+        "https://169.254.169.254/latest/meta-data",
     ],
 )
 def test_what_does_not(raw: str) -> None:
