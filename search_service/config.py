@@ -42,6 +42,9 @@ class SearchConfig(Settings):
     search_cache_seconds: float = Field(default=300.0, ge=0, le=86_400)
     """How long an answer is kept; 0 turns the cache off."""
 
+    search_max_in_flight: int = Field(default=256, ge=1, le=10_000)
+    """Searches that may run at once, those that wait for a rate limit included; further ones are refused at once."""
+
     search_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """For a search whose caller sets no deadline."""
 

@@ -59,7 +59,13 @@ def build_searcher(config: SearchConfig) -> Searcher:
         max_entries=config.search_cache_entries, max_age_seconds=config.search_cache_seconds, clock=clock
     )
     providers = [_brave(config, clock), LocalIndexProvider(config.index_path, sample_folder())]
-    return Searcher(providers, default=Provider(config.default_provider), cache=cache, clock=clock)
+    return Searcher(
+        providers,
+        default=Provider(config.default_provider),
+        cache=cache,
+        clock=clock,
+        max_in_flight=config.search_max_in_flight,
+    )
 
 
 def sample_folder() -> Path | None:

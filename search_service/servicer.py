@@ -18,6 +18,7 @@ from search_service.core.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    SearchBusy,
     SearchTimeout,
 )
 from search_service.core.search import Searcher
@@ -27,6 +28,7 @@ REPLY_RESERVE_SECONDS: Final = 0.1
 """Kept back from the caller's deadline, so that the error that says what was slow still arrives."""
 
 PROVIDER_NOT_SET_UP: Final = "PROVIDER_NOT_SET_UP"
+SEARCH_BUSY: Final = "SEARCH_BUSY"
 RATE_LIMITED: Final = "RATE_LIMITED"
 QUOTA_EXHAUSTED: Final = "QUOTA_EXHAUSTED"
 PROVIDER_UNAVAILABLE: Final = "PROVIDER_UNAVAILABLE"
@@ -43,11 +45,20 @@ def status_of(error: Exception) -> RichStatus | None:
             return RichStatus(
                 grpc.StatusCode.FAILED_PRECONDITION, str(error), reason=PROVIDER_NOT_SET_UP, metadata=metadata
             )
+        case SearchBusy():
+            return RichStatus(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                str(error),
+                reason=SEARCH_BUSY,
+                metadata={"limit": "searches_in_flight", "value": str(error.limit)},
+                retry_after_seconds=error.retry_after_seconds,
+            )
         case RateLimited():
             return RichStatus(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 str(error),
                 reason=RATE_LIMITED,
+                metadata={"limit": "provider_rate"},
                 retry_after_seconds=error.retry_after_seconds,
             )
         case QuotaExhausted():
@@ -55,6 +66,7 @@ def status_of(error: Exception) -> RichStatus | None:
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 str(error),
                 reason=QUOTA_EXHAUSTED,
+                metadata={"limit": error.subject},
                 quota_violations=(QuotaViolation(error.subject, str(error)),),
                 retry_after_seconds=error.retry_after_seconds,
             )

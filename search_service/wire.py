@@ -131,6 +131,8 @@ def encode_status(status: ServiceStatus, version: str) -> pb.GetStatusResponse:
         default_provider=_PROVIDER_NUMBERS[status.default_provider],
         providers=[_provider_status(provider) for provider in status.providers],
         cached_queries=status.cached_queries,
+        running_searches=status.running_searches,
+        max_searches=status.max_searches,
     )
 
 

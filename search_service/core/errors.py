@@ -3,6 +3,7 @@
 SearchError
 ├── InvalidQuery          the provider does not take this query; names the fields
 ├── ProviderNotSetUp      a setting of this server must be mended; the caller did nothing wrong
+├── SearchBusy            as many searches run as may; says when to try again
 ├── RateLimited           too many calls for now; says when to try again
 ├── QuotaExhausted        the plan's long window is spent
 ├── ProviderUnavailable   the provider failed, cannot be reached, or answered junk
@@ -34,6 +35,15 @@ class ProviderNotSetUp(SearchError):
         """`setting` is the environment variable to fix."""
         self.setting = setting
         super().__init__(message)
+
+
+class SearchBusy(SearchError):
+    """As many searches run as this server takes."""
+
+    def __init__(self, limit: int, *, retry_after_seconds: float) -> None:
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"This server runs {limit:,} searches at once, and as many run. Try again in a moment.")
 
 
 class RateLimited(SearchError):

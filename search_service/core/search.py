@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from search_service.core.admission import Admission
 from search_service.core.cache import AnswerCache, CacheKey
 from search_service.core.errors import ProviderNotSetUp, RateLimited, SearchTimeout
 from search_service.core.flights import Flights
 from search_service.core.ports import Clock, SearchProvider
 from search_service.core.types import Provider, ProviderStatus, SearchAnswer, SearchPage, SearchQuery, ServiceStatus
+
+DEFAULT_MAX_IN_FLIGHT: Final = 256
+"""A search that waits holds little: this many take no more than a few MiB, and a provider is slow long before."""
 
 _KEPT: Final = frozenset({Provider.BRAVE})
 """Whose answers are cached. A local index is quick to ask, and may be changed by another process at any time."""
@@ -24,13 +28,20 @@ class Searcher:
     """What the service does, whatever it is called through."""
 
     def __init__(
-        self, providers: Sequence[SearchProvider], *, default: Provider, cache: AnswerCache, clock: Clock
+        self,
+        providers: Sequence[SearchProvider],
+        *,
+        default: Provider,
+        cache: AnswerCache,
+        clock: Clock,
+        max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
     ) -> None:
-        """It owns the providers from here on: `close` closes them."""
+        """It owns the providers from here on: `close` closes them. At most `max_in_flight` searches run at once."""
         self._providers = {provider.provider: provider for provider in providers}
         self._default = default
         self._cache = cache
         self._clock = clock
+        self._admission = Admission(max_in_flight, clock)
         self._flights: Flights[CacheKey, SearchPage] = Flights()
 
     async def search(
@@ -38,7 +49,8 @@ class Searcher:
     ) -> SearchAnswer:
         """Answer a query within the time. Raises SearchError.
 
-        Identical queries at one time share one call to the provider, unless they bypass the cache.
+        Identical queries at one time share one call to the provider, unless they bypass the cache. What the cache holds
+        is answered however many searches run.
         """
         started = self._clock.monotonic()
         chosen = self._chosen(provider or self._default)
@@ -46,21 +58,25 @@ class Searcher:
         kept = None if bypass_cache else self._cache.get(key)
         if kept is not None:
             return SearchAnswer(kept, from_cache=True, elapsed_seconds=self._clock.monotonic() - started)
-        try:
-            # The provider keeps to the time by itself; this holds where it does not.
-            async with asyncio.timeout(timeout_seconds):
-                if bypass_cache:
-                    page, shared = await self._ask(chosen, query, timeout_seconds), False
-                else:
-                    page, shared = await self._ask_once(chosen, query, started + timeout_seconds)
-        except TimeoutError:
-            raise SearchTimeout(f"The {chosen.provider.value} search took longer than the deadline allows.") from None
+        with self._admission.place():
+            try:
+                # The provider keeps to the time by itself; this holds where it does not.
+                async with asyncio.timeout(timeout_seconds):
+                    if bypass_cache:
+                        page, shared = await self._ask(chosen, query, timeout_seconds), False
+                    else:
+                        page, shared = await self._ask_once(chosen, query, started + timeout_seconds)
+            except TimeoutError:
+                raise SearchTimeout(
+                    f"The {chosen.provider.value} search took longer than the deadline allows."
+                ) from None
         return SearchAnswer(page, from_cache=shared, elapsed_seconds=self._clock.monotonic() - started)
 
     def status(self) -> ServiceStatus:
         """How the service is. Does not block."""
         statuses = tuple(provider.status() for provider in self._providers.values())
-        return ServiceStatus(self._default, statuses, len(self._cache))
+        admission = self._admission
+        return ServiceStatus(self._default, statuses, len(self._cache), admission.running, admission.max_in_flight)
 
     async def close(self) -> None:
         """Close every provider."""

@@ -151,3 +151,6 @@ class ServiceStatus:
     default_provider: Provider
     providers: tuple[ProviderStatus, ...]
     cached_queries: int
+    running_searches: int = 0
+    max_searches: int = 0
+    """How many may run at once."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from groundwire.search.v1 import search_pb2 as pb
 from groundwire.search.v1 import search_pb2_grpc
@@ -23,12 +25,16 @@ from search_service.server import SERVICE_NAME
 from search_service.servicer import SearchServicer, status_of
 from tests.support.search_providers import FakeProvider
 
+MAX_IN_FLIGHT = 120
+"""More than any test needs but those of the limit."""
+
 
 @dataclass
 class Wire:
     stub: search_pb2_grpc.SearchServiceAsyncStub
     brave: FakeProvider
     local: FakeProvider
+    health: health_pb2_grpc.HealthAsyncStub
 
     async def failure(self, request: pb.SearchRequest, timeout: float = 5.0) -> tuple[RichStatus, dict[str, str]]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -42,13 +48,13 @@ async def wire() -> AsyncIterator[Wire]:
     clock = SystemClock()
     brave, local = FakeProvider(Provider.BRAVE), FakeProvider(Provider.LOCAL)
     cache = AnswerCache(max_entries=10, max_age_seconds=60, clock=clock)
-    searcher = Searcher([brave, local], default=Provider.BRAVE, cache=cache, clock=clock)
+    searcher = Searcher([brave, local], default=Provider.BRAVE, cache=cache, clock=clock, max_in_flight=MAX_IN_FLIGHT)
     server = RpcServer("127.0.0.1:0", [SERVICE_NAME])
     servicer = SearchServicer(searcher, default_timeout_seconds=7.5)
     search_pb2_grpc.add_SearchServiceServicer_to_server(servicer, server.grpc_server)
     address = await server.start()
     async with open_channel(address) as channel:
-        yield Wire(search_pb2_grpc.SearchServiceStub(channel), brave, local)
+        yield Wire(search_pb2_grpc.SearchServiceStub(channel), brave, local, health_pb2_grpc.HealthStub(channel))
     await server.stop(0)
 
 
@@ -101,6 +107,7 @@ async def test_a_rate_limit(wire: Wire) -> None:
     assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
     assert status.retry_after_seconds == 1.25
     assert trailers[PUSHBACK_TRAILER] == "1250"
+    assert status.metadata == {"limit": "provider_rate"}
     assert not status.quota_violations
 
 
@@ -113,6 +120,7 @@ async def test_a_spent_quota(wire: Wire, retry_after_seconds: float | None) -> N
     assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXHAUSTED")
     assert [(quota.subject, quota.description) for quota in status.quota_violations] == [("brave:month", "Spent.")]
     assert status.retry_after_seconds == retry_after_seconds
+    assert status.metadata == {"limit": "brave:month"}
 
 
 async def test_a_provider_that_is_down(wire: Wire) -> None:
@@ -158,6 +166,35 @@ async def test_a_hundred_callers_make_one_call_to_the_provider(wire: Wire) -> No
     assert sum(not response.from_cache for response in responses) == 1
 
 
+async def test_a_full_server_refuses_at_once_and_still_tells_how_it_is(wire: Wire) -> None:
+    await wire.stub.Search(pb.SearchRequest(query="kept"), timeout=5)
+    wire.brave.gate.clear()
+    calls = [
+        asyncio.ensure_future(wire.stub.Search(pb.SearchRequest(query=f"x {n}"), timeout=20))
+        for n in range(MAX_IN_FLIGHT)
+    ]
+    while len(wire.brave.queries) < MAX_IN_FLIGHT + 1:
+        await asyncio.sleep(0.01)
+    began = time.monotonic()
+    status, trailers = await wire.failure(pb.SearchRequest(query="one more"), timeout=20)
+    assert time.monotonic() - began < 5
+    assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SEARCH_BUSY")
+    assert status.metadata == {"limit": "searches_in_flight", "value": str(MAX_IN_FLIGHT)}
+    assert status.retry_after_seconds
+    assert int(trailers[PUSHBACK_TRAILER]) > 0
+    assert (await wire.stub.Search(pb.SearchRequest(query="kept"), timeout=5)).from_cache
+    state = await wire.stub.GetStatus(pb.GetStatusRequest(), timeout=5)
+    assert (state.running_searches, state.max_searches) == (MAX_IN_FLIGHT, MAX_IN_FLIGHT)
+    assert (await wire.health.Check(health_pb2.HealthCheckRequest(), timeout=5)).status
+    calls[0].cancel()  # who leaves gives the place back
+    while wire.brave.cancelled < 1:
+        await asyncio.sleep(0.01)
+    wire.brave.gate.set()
+    assert (await wire.stub.Search(pb.SearchRequest(query="one more"), timeout=5)).results
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (await wire.stub.GetStatus(pb.GetStatusRequest(), timeout=5)).running_searches == 0
+
+
 async def test_status(wire: Wire) -> None:
     await wire.stub.Search(pb.SearchRequest(query="cats"), timeout=5)
     status = await wire.stub.GetStatus(pb.GetStatusRequest(), timeout=5)
@@ -179,6 +216,12 @@ def test_every_error_of_the_core_has_a_status() -> None:
 
 def _example(kind: type[errors.SearchError]) -> errors.SearchError:
     error = kind.__new__(kind, "An example.")
-    for name, value in {"violations": (), "setting": "X", "retry_after_seconds": 1.0, "subject": "s"}.items():
+    for name, value in {
+        "violations": (),
+        "setting": "X",
+        "retry_after_seconds": 1.0,
+        "subject": "s",
+        "limit": 1,
+    }.items():
         setattr(error, name, value)
     return error

@@ -732,6 +732,7 @@ class Sources(_message.Message):
     ALTERED_QUERY_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     FROM_CACHE_FIELD_NUMBER: _builtins.int
+    STALE_AGE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """query that was searched for, derived from the question. Empty where the caller gave the sources."""
     altered_query: _builtins.str
@@ -744,6 +745,12 @@ class Sources(_message.Message):
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
         """sources in order of index. Empty where nothing was found."""
 
+    @_builtins.property
+    def stale_age(self) -> _duration_pb2.Duration:
+        """stale_age is how long ago these sources were found, where the search service is down and the gateway answers from
+        sources that it found for the same query before. Absent otherwise, and never sent unless an operator allowed it.
+        """
+
     def __init__(
         self,
         *,
@@ -752,10 +759,11 @@ class Sources(_message.Message):
         altered_query: _builtins.str | None = ...,
         provider: Global___Provider.ValueType = ...,
         from_cache: _builtins.bool = ...,
+        stale_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_altered_query", b"_altered_query", "altered_query", b"altered_query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_altered_query", b"_altered_query", "altered_query", b"altered_query", "stale_age", b"stale_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_altered_query", b"_altered_query", "altered_query", b"altered_query", "from_cache", b"from_cache", "provider", b"provider", "query", b"query", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_altered_query", b"_altered_query", "altered_query", b"altered_query", "from_cache", b"from_cache", "provider", b"provider", "query", b"query", "sources", b"sources", "stale_age", b"stale_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__altered_query: _TypeAlias = _typing.Literal["altered_query"]  # noqa: Y015
     _WhichOneofArgType__altered_query: _TypeAlias = _typing.Literal["_altered_query", b"_altered_query"]  # noqa: Y015

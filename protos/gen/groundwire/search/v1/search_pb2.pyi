@@ -559,12 +559,18 @@ class GetStatusResponse(_message.Message):
     DEFAULT_PROVIDER_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     CACHED_QUERIES_FIELD_NUMBER: _builtins.int
+    RUNNING_SEARCHES_FIELD_NUMBER: _builtins.int
+    MAX_SEARCHES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """version is the server's version, such as 0.1.0."""
     default_provider: Global___Provider.ValueType
     """default_provider is what a request without a provider uses."""
     cached_queries: _builtins.int
     """cached_queries is how many answers the cache holds now."""
+    running_searches: _builtins.int
+    """running_searches is how many searches run now, those that wait for a provider's rate limit included."""
+    max_searches: _builtins.int
+    """max_searches is how many may run at once; a further one is refused with SEARCH_BUSY."""
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderStatus]:
         """providers are all that this server knows, configured or not."""
@@ -576,10 +582,12 @@ class GetStatusResponse(_message.Message):
         default_provider: Global___Provider.ValueType = ...,
         providers: _abc.Iterable[Global___ProviderStatus] | None = ...,
         cached_queries: _builtins.int = ...,
+        running_searches: _builtins.int = ...,
+        max_searches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_queries", b"cached_queries", "default_provider", b"default_provider", "providers", b"providers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_queries", b"cached_queries", "default_provider", b"default_provider", "max_searches", b"max_searches", "providers", b"providers", "running_searches", b"running_searches", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,7 +52,8 @@ class SearchServiceServicer:
     """
 
     def Search(self, request, context):
-        """Search runs one query against one provider. Without a deadline from the caller, 10 s apply.
+        """Search runs one query against one provider. Without a deadline from the caller, 10 s apply. RESOURCE_EXHAUSTED: the
+        server, the provider's rate limit or its quota takes no more now; RetryInfo tells when, where that is known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

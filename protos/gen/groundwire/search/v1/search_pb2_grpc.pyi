@@ -45,7 +45,9 @@ class SearchServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SearchServiceAsyncStub: ...
     Search: _grpc.UnaryUnaryMultiCallable[_search_pb2.SearchRequest, _search_pb2.SearchResponse]
-    """Search runs one query against one provider. Without a deadline from the caller, 10 s apply."""
+    """Search runs one query against one provider. Without a deadline from the caller, 10 s apply. RESOURCE_EXHAUSTED: the
+    server, the provider's rate limit or its quota takes no more now; RetryInfo tells when, where that is known.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetStatusRequest, _search_pb2.GetStatusResponse]
     """GetStatus tells which providers are configured, which is the default, and what quota is left."""
 
@@ -55,7 +57,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryUnaryMultiCallable[_search_pb2.SearchRequest, _search_pb2.SearchResponse]  # type: ignore[assignment]
-    """Search runs one query against one provider. Without a deadline from the caller, 10 s apply."""
+    """Search runs one query against one provider. Without a deadline from the caller, 10 s apply. RESOURCE_EXHAUSTED: the
+    server, the provider's rate limit or its quota takes no more now; RetryInfo tells when, where that is known.
+    """
     GetStatus: _aio.UnaryUnaryMultiCallable[_search_pb2.GetStatusRequest, _search_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus tells which providers are configured, which is the default, and what quota is left."""
 
@@ -68,7 +72,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.SearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.SearchResponse, _abc.Awaitable[_search_pb2.SearchResponse]]:
-        """Search runs one query against one provider. Without a deadline from the caller, 10 s apply."""
+        """Search runs one query against one provider. Without a deadline from the caller, 10 s apply. RESOURCE_EXHAUSTED: the
+        server, the provider's rate limit or its quota takes no more now; RetryInfo tells when, where that is known.
+        """
 
     @_abc_1.abstractmethod
     def GetStatus(
