@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import structlog
 
+from groundwire_rpc.callers import caller_label
 from groundwire_rpc.metadata import REQUEST_ID_KEY, call_metadata
 from groundwire_rpc.status import INTERNAL, RichStatus, abort, invalid_fields
 from groundwire_rpc.validation import InvalidFields
@@ -55,6 +56,9 @@ async def serving_call(
     started = time.monotonic()
     call = ServedCall(context)
     metadata = call.metadata
+    ids = {"request_id": metadata.request_id, "trace_id": metadata.trace_id}
+    if key := caller_label():
+        ids["key"] = key
     code = "CANCELLED"  # what it is if only a cancellation or a closed generator ends the body
     try:
         yield call
@@ -66,7 +70,7 @@ async def serving_call(
     except Exception as error:
         status = invalid_fields(error.violations) if isinstance(error, InvalidFields) else table(error)
         if status is None:
-            log.exception("unexpected error", rpc=rpc, request_id=metadata.request_id, trace_id=metadata.trace_id)
+            log.exception("unexpected error", rpc=rpc, **ids)
             status = INTERNAL
         code = status.code.name
         await abort(context, status, call.request_id_entry)
@@ -76,6 +80,5 @@ async def serving_call(
             rpc=rpc,
             code=code,
             seconds=round(time.monotonic() - started, 4),
-            request_id=metadata.request_id,
-            trace_id=metadata.trace_id,
+            **ids,
         )

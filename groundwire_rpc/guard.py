@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 import grpc
 from pydantic import SecretStr
 
+from groundwire_rpc.callers import let_in
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.status import RichStatus
 
@@ -33,11 +34,25 @@ class CallRefused(Exception):
         self.status = status
 
 
+UNCOUNTED_METHODS: Final = ("GetStatus",)
+"""What a known caller may always ask, however many calls of theirs run."""
+
+
 class Caller(Protocol):
     """Someone who is known, and whose calls are counted."""
 
+    @property
+    def label(self) -> str:
+        """What logs call them."""
+        ...
+
+    @property
+    def secret(self) -> str:
+        """What tells them from others: hard to guess, and told to nobody."""
+        ...
+
     def enter(self) -> None:
-        """A call of theirs begins. Raises CallRefused where too many run."""
+        """A call of theirs begins. Raises CallRefused where too many run, or have begun of late."""
         ...
 
     def leave(self) -> None:
@@ -98,8 +113,14 @@ class Guard(grpc.aio.ServerInterceptor):
             caller = self._gate.identify(bearer_token(handler_call_details.invocation_metadata))
         except CallRefused as refusal:
             return _refusing(rpc, refusal)
+        if caller is None:
+            let_in()
+        else:
+            let_in(caller.label, caller.secret)
         handler = await continuation(handler_call_details)
-        return handler if caller is None or handler is None else _counting(handler, rpc, caller)
+        if caller is None or handler is None or rpc in UNCOUNTED_METHODS:
+            return handler
+        return _counting(handler, rpc, caller)
 
 
 def bearer_token(metadata: Any) -> str | None:

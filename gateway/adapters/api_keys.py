@@ -71,10 +71,19 @@ def _hash(key: str) -> str:
 class _KeyHolder:
     """A Caller: who has one key, and how many calls of theirs run."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, secret: str, limit: int) -> None:
         self._name = name
+        self._secret = secret
         self._limit = limit
         self._running = 0
+
+    @property
+    def label(self) -> str:
+        return self._name
+
+    @property
+    def secret(self) -> str:
+        return self._secret
 
     def enter(self) -> None:
         if self._running >= self._limit:
@@ -116,13 +125,13 @@ class ApiKeys:
                 "The groundwire command sends GROUNDWIRE_API_KEY.",
             )
         hashed = _hash(token)
-        found = None
+        found = secret = None
         for known, name in self._keys.value.items():  # all of them, so that the time tells nothing of which is near
             if hmac.compare_digest(known, hashed):
-                found = name
-        if found is None:
+                found, secret = name, known
+        if found is None or secret is None:
             raise _refused("KEY_REFUSED", "This gateway does not know the API key that was sent.")
-        return self._holders.setdefault(found, _KeyHolder(found, self._limit))
+        return self._holders.setdefault(secret, _KeyHolder(found, secret, self._limit))
 
 
 def _refused(reason: str, message: str) -> CallRefused:

@@ -30,6 +30,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class OneCall:
     """A Caller of whom one call may run, and a Gate that takes everybody for it."""
 
+    label = "alice"
+    secret = "0" * 64
+
     def __init__(self) -> None:
         self.running = 0
 
