@@ -29,6 +29,8 @@ class CallMetadata:
     """The caller's x-request-id where it is 1 to 128 safe ASCII characters, else a new UUID."""
     traceparent: str
     """The caller's W3C traceparent where it is valid, else a new one."""
+    begins_trace: bool = False
+    """Whether it is a new one."""
 
     @property
     def trace_id(self) -> str:
@@ -42,7 +44,7 @@ class CallMetadata:
 
 def new_call_metadata() -> CallMetadata:
     """Metadata for a call that starts here."""
-    return CallMetadata(str(uuid.uuid4()), f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01")
+    return CallMetadata(str(uuid.uuid4()), f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", begins_trace=True)
 
 
 def is_request_id(text: str) -> bool:
@@ -56,9 +58,11 @@ def call_metadata(context: grpc.aio.ServicerContext[Any, Any]) -> CallMetadata:
     fresh = new_call_metadata()
     request_id = received.get(REQUEST_ID_KEY, "")
     traceparent = received.get(TRACEPARENT_KEY, "")
+    is_continued = _TRACEPARENT.fullmatch(traceparent) is not None
     return CallMetadata(
         request_id if is_request_id(request_id) else fresh.request_id,
-        traceparent if _TRACEPARENT.fullmatch(traceparent) else fresh.traceparent,
+        traceparent if is_continued else fresh.traceparent,
+        not is_continued,
     )
 
 

@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from groundwire_rpc.channels import MAX_MESSAGE_BYTES
 from groundwire_rpc.guard import Guard
 from groundwire_rpc.security import ServerSecurity
+from groundwire_rpc.telemetry import OFF, Telemetry, TelemetryInterceptor
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +60,20 @@ class RpcServer:
     Add servicers to `grpc_server`, then `start`, then `set_serving(True)`.
     """
 
-    def __init__(self, listen: str, service_names: Sequence[str], security: ServerSecurity = _UNPROTECTED) -> None:
+    def __init__(
+        self,
+        listen: str,
+        service_names: Sequence[str],
+        security: ServerSecurity = _UNPROTECTED,
+        telemetry: Telemetry = OFF,
+    ) -> None:
         """`listen` is HOST:PORT; `service_names` are the full names to report in health and reflection."""
         self._listen = listen
         self._service_names = tuple(service_names)
         self._tls = security.tls
         guards = [Guard(security.gate)] if security.gate is not None else []
-        self.grpc_server = grpc.aio.server(options=_OPTIONS, interceptors=guards)
+        watchers = [TelemetryInterceptor(telemetry, service_names)] if telemetry.is_on else []
+        self.grpc_server = grpc.aio.server(options=_OPTIONS, interceptors=[*watchers, *guards])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if security.reflection:
