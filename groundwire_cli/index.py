@@ -15,12 +15,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from groundwire_cli.errors import CommandError, Interrupted
-from groundwire_cli.index_text import changes_line, listing_lines, skipped_lines, stats_lines
+from groundwire_cli.index_text import changes_line, listing_lines, rebuilt_lines, skipped_lines, stats_lines
 from groundwire_cli.terminal import error_console, write_output
 from groundwire_cli.terminal_text import printable_line
 from groundwire_rpc.settings import SettingsError, load_settings
-from search_service.adapters.local_index_errors import IndexProblem
-from search_service.adapters.local_index_store import IndexWriter, Root
+from search_service.adapters.local_index_check import check_index
+from search_service.adapters.local_index_errors import IndexDamaged, IndexMissing, IndexOutdated, IndexProblem
+from search_service.adapters.local_index_rebuild import Rebuilt, rebuild
+from search_service.adapters.local_index_roots import Root
+from search_service.adapters.local_index_store import IndexWriter
 from search_service.adapters.local_indexer import Changes, Indexer
 from search_service.config import SearchConfig
 
@@ -44,6 +47,7 @@ def add(paths: Paths, index_file: IndexOption = None) -> None:
 
     Only new and changed files are read, and what is gone from a folder is removed. A running search service sees
     each file as soon as it is through. Hidden files, symbolic links, binary files and files over 8 MiB are skipped.
+    An index that is damaged is built anew first.
 
     Examples:
 
@@ -51,6 +55,7 @@ def add(paths: Paths, index_file: IndexOption = None) -> None:
     """
     for path in paths:
         _require_readable(path)
+    _mend(_index_path(index_file))
     with _opened(index_file) as writer:
         changes = Changes()
         try:
@@ -101,6 +106,36 @@ def stats(index_file: IndexOption = None) -> None:
         write_output("\n".join(stats_lines(path, writer.roots(), writer.stats())) + "\n")
 
 
+@app.command("rebuild")
+def rebuild_(index_file: IndexOption = None) -> None:
+    """Build the index anew from the files that were added. The old file is kept beside it, as FILE.damaged."""
+    path = _index_path(index_file)
+    if not path.exists():
+        raise _no_index(path)
+    write_output(f"{rebuilt_lines(_rebuild(path))}\n")
+
+
+def _mend(path: Path) -> None:
+    """Look the index over, and build it anew where it is damaged or was made by an older Groundwire."""
+    with _problems_of(path):
+        try:
+            if path.exists() and path.stat().st_size:
+                check_index(path, words=True)
+        except IndexMissing:
+            return
+        except (IndexDamaged, IndexOutdated) as problem:
+            error_console().print(f"{problem}\nBuilding it anew.", markup=False, highlight=False)
+            error_console().print(rebuilt_lines(_rebuild(path)), markup=False, highlight=False)
+
+
+def _rebuild(path: Path) -> Rebuilt:
+    with _problems_of(path), _progress_bar() as progress:
+        try:
+            return rebuild(path, progress=progress)
+        except KeyboardInterrupt:
+            raise Interrupted("Stopped. The index is as it was.") from None
+
+
 def _require_readable(path: Path) -> None:
     shown = printable_line(str(path))
     if not path.exists():
@@ -138,9 +173,14 @@ def _index_path(index_file: Path | None) -> Path:
 @contextmanager
 def _opened(index_file: Path | None) -> Iterator[IndexWriter]:
     path = _index_path(index_file)
+    with _problems_of(path), IndexWriter(path) as writer:
+        yield writer
+
+
+@contextmanager
+def _problems_of(path: Path) -> Iterator[None]:
     try:
-        with IndexWriter(path) as writer:
-            yield writer
+        yield
     except IndexProblem as problem:
         raise CommandError(f"{problem}\nThe index file is {printable_line(str(path.absolute()))}.") from None
 
@@ -149,11 +189,14 @@ def _opened(index_file: Path | None) -> Iterator[IndexWriter]:
 def _opened_existing(index_file: Path | None) -> Iterator[IndexWriter]:
     path = _index_path(index_file)
     if not path.exists():
-        raise CommandError(
-            f"There is no index at {printable_line(str(path.absolute()))}. Make one with: groundwire index add PATH…"
-        )
+        raise _no_index(path)
     with _opened(path) as writer:
         yield writer
+
+
+def _no_index(path: Path) -> CommandError:
+    shown = printable_line(str(path.absolute()))
+    return CommandError(f"There is no index at {shown}. Make one with: groundwire index add PATH…")
 
 
 class _ProgressBar:

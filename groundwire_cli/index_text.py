@@ -9,7 +9,9 @@ from typing import Final
 
 from groundwire_cli.terminal_text import printable_line
 from search_service.adapters.local_index_files import NOT_TAKEN, SkippedFile
-from search_service.adapters.local_index_store import DocumentRow, IndexStats, Root
+from search_service.adapters.local_index_rebuild import Rebuilt
+from search_service.adapters.local_index_roots import Root
+from search_service.adapters.local_index_store import DocumentRow, IndexStats
 from search_service.adapters.local_indexer import Changes
 
 _NAMED_FILES: Final = 5
@@ -22,6 +24,18 @@ def changes_line(changes: Changes) -> str:
         f"Added {changes.added:,}, updated {changes.updated:,}, unchanged {changes.unchanged:,}, "
         f"removed {changes.removed:,}, skipped {len(changes.skipped):,}."
     )
+
+
+def rebuilt_lines(rebuilt: Rebuilt) -> str:
+    """What a rebuild did, and what could not be brought back."""
+    lines = [f"Built the index anew: {_count(rebuilt.changes.found, 'document')}."]
+    lines += [
+        f"  {printable_line(str(root))} was added once and is not there any more: what it held is not in the index now."
+        for root in rebuilt.missing
+    ]
+    if rebuilt.kept is not None:
+        lines.append(f"  The old file is kept as {printable_line(str(rebuilt.kept))}.")
+    return "\n".join(lines)
 
 
 def skipped_lines(skipped: Sequence[SkippedFile]) -> list[str]:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath
+from groundwire_rpc.connections import ConnectionSettings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, SettingsPath
+from groundwire_rpc.telemetry_settings import TelemetrySettings
 
 
 def default_index_path() -> Path:
@@ -18,7 +20,7 @@ def default_index_path() -> Path:
     return Path(folder).expanduser() / "groundwire" / "index.sqlite3"
 
 
-class SearchConfig(Settings):
+class SearchConfig(ConnectionSettings, TelemetrySettings):
     """What an operator can set. A field `search_listen` is read from GROUNDWIRE_SEARCH_LISTEN."""
 
     search_listen: ListenAddress = "127.0.0.1:50052"
@@ -47,6 +49,9 @@ class SearchConfig(Settings):
 
     search_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """For a search whose caller sets no deadline."""
+
+    search_metrics_listen: ListenAddress | None = None
+    """HOST:PORT to serve metrics for Prometheus on, at /metrics. Default: none are served."""
 
     search_tls_certificate: SettingsPath | None = None
     """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""

@@ -35,12 +35,17 @@ class BraveProvider:
         clock: Clock,
         limiter: Limiter | None = None,
         jitter: Callable[[], float] = random.random,
+        on_reply: Callable[[str], None] | None = None,
     ) -> None:
-        """`limiter` is for others that use the token in this process; `jitter` gives numbers in [0, 1)."""
+        """`limiter` is for others that use the token in this process; `jitter` gives numbers in [0, 1).
+
+        `on_reply` is told of each call that was made: its HTTP status, or lost, timeout, junk or cancelled.
+        """
         self._http = BraveHttp(base_url.rstrip("/"), token)
         self._limiter = limiter or Limiter("brave", clock)
         self._clock = clock
         self._jitter = jitter
+        self._on_reply = on_reply
         # Learned from the first refusal and kept until a restart: asking each time would double every call.
         self._extra_snippets_in_plan = True
         self._refused = ""
@@ -89,7 +94,7 @@ class BraveProvider:
         while True:
             await self._limiter.acquire(timeout_seconds=self._remaining(deadline))
             try:
-                return self._payload(await self._http.get(request, timeout_seconds=self._remaining(deadline)))
+                return self._payload(await self._get(request, timeout_seconds=self._remaining(deadline)))
             except (ConnectionLost, ServerFailed, RateLimited) as error:
                 if isinstance(error, RateLimited):
                     self._limiter.pause(error.retry_after_seconds)  # for every caller, also where this one gives up
@@ -98,6 +103,26 @@ class BraveProvider:
                     raise
             tries_left -= 1
             await self._clock.sleep(backoff)
+
+    async def _get(self, request: BraveRequest, *, timeout_seconds: float) -> Reply:
+        """One call, told of however it ends."""
+        outcome = "cancelled"
+        try:
+            reply = await self._http.get(request, timeout_seconds=timeout_seconds)
+            outcome = str(reply.status)
+            return reply
+        except ConnectionLost:
+            outcome = "lost"
+            raise
+        except SearchTimeout:
+            outcome = "timeout"
+            raise
+        except ProviderUnavailable:
+            outcome = "junk"
+            raise
+        finally:
+            if self._on_reply is not None:
+                self._on_reply(outcome)
 
     def _payload(self, reply: Reply) -> object:
         self._limiter.observe(rate_windows(reply.headers))

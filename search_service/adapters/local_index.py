@@ -14,10 +14,13 @@ from typing import Final
 
 from search_service.adapters.local_index_errors import (
     IndexBusy,
+    IndexDamaged,
     IndexInterrupted,
+    IndexMending,
     IndexMissing,
     IndexProblem,
 )
+from search_service.adapters.local_index_mender import REBUILDABLE, IndexMender
 from search_service.adapters.local_index_reader import IndexReader
 from search_service.adapters.local_index_store import IndexStats
 from search_service.adapters.sample_index import SampleIndex
@@ -62,15 +65,21 @@ class LocalIndexProvider:
     """
 
     def __init__(self, index_path: Path, sample_folder: Path | None, *, now: Callable[[], datetime] = _utc_now) -> None:
-        """Reads the counts of an index that is there already. Nothing is made before the first search."""
+        """Reads the counts of an index that is there already, and has it looked over in the background.
+
+        Nothing is made before the first search. An index that turns out to be damaged is built anew.
+        """
         self._path = index_path
         self._now = now
         self._closed = threading.Event()
         self._sample = SampleIndex(index_path, sample_folder, is_stopped=self._closed.is_set) if sample_folder else None
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="local-index")
+        self._mender = IndexMender(index_path, is_stopped=self._closed.is_set)
         self._looked_at = 0.0
         self._holding = _Holding()
         self._look()
+        if self._has_own_index():
+            self._mender.look_over()
 
     @property
     def provider(self) -> Provider:
@@ -107,18 +116,29 @@ class LocalIndexProvider:
         """Stop what runs and give the threads back."""
         self._closed.set()
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._mender.join)
 
     # In a thread of the executor.
 
     def _answer(self, query: SearchQuery, cutoff: _Cutoff) -> SearchPage:
         if self._sample is None or self._has_own_index():
-            with IndexReader(self._path, is_cut_off=cutoff.is_passed) as reader:
-                stats = reader.stats()
-                if stats.documents or self._sample is None:
-                    self._holding = _Holding(stats)
-                    return _search(reader, query, self._now())
+            try:
+                with IndexReader(self._path, is_cut_off=cutoff.is_passed) as reader:
+                    stats = reader.stats()
+                    if stats.documents or self._sample is None:
+                        self._holding = _Holding(stats)
+                        return _search(reader, query, self._now())
+            except REBUILDABLE as problem:
+                raise self._mender.mend(problem) from problem
             # It holds nothing: all of it was removed, or nothing could be added.
-        with IndexReader(self._sample.ready(is_cut_off=cutoff.is_passed), is_cut_off=cutoff.is_passed) as reader:
+        try:
+            return self._answer_from_sample(self._sample, query, cutoff)
+        except IndexDamaged:
+            self._sample.discard()
+            return self._answer_from_sample(self._sample, query, cutoff)
+
+    def _answer_from_sample(self, sample: SampleIndex, query: SearchQuery, cutoff: _Cutoff) -> SearchPage:
+        with IndexReader(sample.ready(is_cut_off=cutoff.is_passed), is_cut_off=cutoff.is_passed) as reader:
             self._holding = _Holding(reader.stats(), is_sample=True)
             return _search(reader, query, self._now())
 
@@ -141,6 +161,8 @@ class LocalIndexProvider:
             self._holding = _Holding(None, is_sample, "" if is_sample else str(problem))
         except IndexBusy:
             pass
+        except REBUILDABLE as problem:
+            self._holding = _Holding(None, is_sample, str(problem if is_sample else self._mender.mend(problem)))
         except IndexProblem as problem:
             self._holding = _Holding(None, is_sample, str(problem))
         self._looked_at = time.monotonic()
@@ -212,7 +234,7 @@ def _search_error(problem: IndexProblem) -> SearchError:
     match problem:
         case IndexInterrupted():
             return _too_slow()
-        case IndexBusy():
+        case IndexBusy() | IndexMending():
             return ProviderUnavailable(str(problem))
         case _:
             return ProviderNotSetUp(str(problem), setting=PATH_SETTING)

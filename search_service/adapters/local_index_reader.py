@@ -23,6 +23,7 @@ _BUSY_TIMEOUT_SECONDS: Final = 1.0
 """Readers wait for no writer, but while the file is made or mended."""
 _OPS_BETWEEN_CHECKS: Final = 2_000
 """Of SQLite's virtual machine, some tens of microseconds, between looks at the deadline."""
+_FULL: Final = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_FULL})
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_SECONDS: Final = 253_402_300_799
 """The last second of the year 9999, the last that a date can show."""
@@ -64,7 +65,7 @@ class IndexReader:
         if status.st_size == 0:
             raise missing()
         with translated_errors():
-            self._connection = _open(path)
+            self._connection = open_to_read(path)
             try:
                 self._connection.set_progress_handler(is_cut_off, _OPS_BETWEEN_CHECKS)
                 self._connection.execute("BEGIN")
@@ -88,6 +89,11 @@ class IndexReader:
         """How much the index holds."""
         with translated_errors():
             return read_stats(self._connection)
+
+    def paths(self) -> set[str]:
+        """The documents' paths, each relative to its root."""
+        with translated_errors():
+            return {str(row[0]) for row in self._connection.execute("SELECT path FROM documents")}
 
     def chunks_with(self, terms: Sequence[str]) -> dict[str, int]:
         """How many chunks hold each term, those that none holds left out."""
@@ -128,13 +134,18 @@ def _passage(row: tuple[int, str, str, str, str, int, str, float]) -> Passage:
     )
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises sqlite3.Error."""
     address = path.absolute().as_uri()
     try:
         return _connected(f"{address}?mode=ro")
-    except sqlite3.OperationalError:
-        # In a folder that may not be written SQLite cannot share memory with a writer; nor can there be one.
-        if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
+    except sqlite3.OperationalError as error:
+        # In a folder that may not be written, or on a full disk, SQLite cannot share memory with a writer; nor can
+        # there be one. What a writer left in a log would not be seen, and would matter.
+        if error.sqlite_errorcode not in _FULL and (os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK)):
+            raise
+        log = Path(f"{path}-wal")
+        if log.exists() and log.stat().st_size:
             raise
         return _connected(f"{address}?mode=ro&immutable=1")
 

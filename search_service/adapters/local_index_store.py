@@ -7,19 +7,21 @@ SQLite only ever sees terms: words and, for scripts without spaces, characters a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 from search_service.adapters.local_index_errors import IndexNotWritable, damaged, other_version, translated_errors
+from search_service.adapters.local_index_roots import Root, write_roots
 from search_service.core.chunking import Chunk
 from search_service.core.terms import index_terms
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised whenever the tables, or the terms made of a text, change."""
 APPLICATION_ID: Final = 0x47574958
 """Marks an SQLite file as an index of ours ("GWIX")."""
@@ -43,6 +45,7 @@ CREATE TABLE documents (
     sha256 BLOB NOT NULL,
     indexed_ns INTEGER NOT NULL,
     chunk_count INTEGER NOT NULL,
+    content_sha256 BLOB NOT NULL,
     UNIQUE (root_id, path)
 );
 CREATE TABLE chunks (
@@ -57,16 +60,6 @@ CREATE VIRTUAL TABLE vocabulary USING fts5vocab (terms, 'row');
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A folder or file as it was added."""
-
-    id: int
-    path: Path
-    """Absolute, without symbolic links."""
-    is_folder: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +102,25 @@ def verify(connection: sqlite3.Connection) -> bool:
     return False
 
 
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database."""
+    for statement in filter(str.strip, _SCHEMA.split(";\n")):
+        connection.execute(statement)
+
+
+def content_sha256(title: str, passages: Iterable[tuple[str, str]]) -> bytes:
+    """A digest of what the index keeps of a document: its title, and heading and text of each passage in order.
+
+    SQLite itself does not notice a changed byte inside a text.
+    """
+    digest = hashlib.sha256()
+    for text in (title, *(text for passage in passages for text in passage)):
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.digest()
+
+
 def read_stats(connection: sqlite3.Connection) -> IndexStats:
     """Counts of all roots together."""
     row = connection.execute("SELECT count(*), total(chunk_count), total(size) FROM documents").fetchone()
@@ -124,6 +136,7 @@ class IndexWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise IndexNotWritable(f"The folder of the local index cannot be made: {error.strerror}.") from error
+        self._path = path
         with translated_errors():
             self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
             try:
@@ -136,8 +149,7 @@ class IndexWriter:
         # Made in the file's first transaction: who sees a file with content sees all tables.
         with self._transaction():
             if not verify(self._connection):
-                for statement in filter(str.strip, _SCHEMA.split(";\n")):
-                    self._connection.execute(statement)
+                make_tables(self._connection)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
@@ -201,6 +213,7 @@ class IndexWriter:
                         (root.id, prefix + document.path, document.id),
                     )
                 self._connection.execute("DELETE FROM roots WHERE id = ?", (old.id,))
+        write_roots(self._path, self.roots())
         return root
 
     def _upsert_root(self, path: Path, is_folder: bool) -> Root:
@@ -222,6 +235,7 @@ class IndexWriter:
             )
             removed = self._connection.execute("DELETE FROM documents WHERE root_id = ?", (root.id,)).rowcount
             self._connection.execute("DELETE FROM roots WHERE id = ?", (root.id,))
+        write_roots(self._path, self.roots())
         return removed
 
     def put_document(self, root: Root, document: DocumentRow, chunks: Sequence[Chunk]) -> None:
@@ -232,8 +246,8 @@ class IndexWriter:
         with self._transaction():
             self._delete(root, document.path)
             document_id = self._connection.execute(
-                "INSERT INTO documents (root_id, path, title, size, modified_ns, sha256, indexed_ns, chunk_count)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO documents (root_id, path, title, size, modified_ns, sha256, indexed_ns, chunk_count,"
+                " content_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     root.id,
                     document.path,
@@ -243,6 +257,7 @@ class IndexWriter:
                     document.sha256,
                     document.indexed_ns,
                     len(rows),
+                    content_sha256(document.title, ((chunk.heading, chunk.text) for chunk in chunks)),
                 ),
             ).lastrowid
             for chunk, heading_terms, body_terms in rows:

@@ -21,7 +21,8 @@ from search_service.adapters.local_index_files import (
     find_files,
     is_hidden,
 )
-from search_service.adapters.local_index_store import DocumentRow, IndexWriter, Root
+from search_service.adapters.local_index_roots import Root
+from search_service.adapters.local_index_store import DocumentRow, IndexWriter
 from search_service.core.chunking import chunk_blocks
 from search_service.core.plain_text import one_line
 
@@ -57,7 +58,7 @@ class Changes:
         return self
 
 
-def _ignore_progress(*, done: int, total: int, path: str) -> None:
+def ignore_progress(*, done: int, total: int, path: str) -> None:
     """For callers that show none."""
 
 
@@ -68,7 +69,7 @@ class Indexer:
         self,
         writer: IndexWriter,
         *,
-        progress: Progress = _ignore_progress,
+        progress: Progress = ignore_progress,
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """It stops between two files once is_stopped() is true; what was done stays."""

@@ -51,14 +51,22 @@ class SampleIndex:
             self._lock.release()
         return self.path
 
+    def discard(self) -> None:
+        """Have the next call build it anew: it holds nothing that cannot be made again."""
+        with self._lock:
+            self._is_current = False
+            self._remove()
+
     def _build(self) -> None:
         try:
             self._update()
         except (IndexDamaged, IndexOtherVersion):
-            # It holds nothing that cannot be made again.
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            self._remove()
             self._update()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _update(self) -> None:
         with IndexWriter(self.path) as writer:

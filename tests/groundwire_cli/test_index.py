@@ -100,7 +100,8 @@ async def test_a_damaged_index_tells_how_to_make_it_again(tmp_path: Path, docs: 
     for command in (["add", "docs"], ["list"], ["stats"], ["remove", "docs"]):
         ran = await index(tmp_path, *command)
         assert ran.code == 1
-        assert "Remove the file" in ran.stderr
+        assert "groundwire index rebuild" in ran.stderr
+        assert ("Remove the file" in ran.stderr) == (command[0] == "add")
         assert "Traceback" not in ran.stderr
 
 
@@ -151,3 +152,23 @@ async def test_ctrl_c_keeps_what_was_done_and_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
     with IndexReader(path) as reader:
         assert 0 < reader.stats().documents < 600
+
+
+async def test_a_damaged_index_is_built_anew_by_add_and_by_rebuild(tmp_path: Path, docs: Path) -> None:
+    assert (await index(tmp_path, "add", "docs")).code == 0
+    file = tmp_path / "data" / "index.sqlite3"
+    for command in (["add", "docs"], ["rebuild"]):
+        file.write_bytes(b"no database " * 1000)
+        told = await index(tmp_path, "list")
+        assert (told.code, "groundwire index rebuild" in told.stderr) == (1, True)
+        ran = await index(tmp_path, *command)
+        assert ran.code == 0
+        assert "Built the index anew" in ran.stdout + ran.stderr
+        assert "kept as data/index.sqlite3.damaged" in ran.stdout + ran.stderr
+        assert (await index(tmp_path, "stats")).code == 0
+
+
+async def test_without_an_index_there_is_nothing_to_rebuild(tmp_path: Path) -> None:
+    ran = await index(tmp_path, "rebuild")
+    assert ran.code == 1
+    assert "groundwire index add" in ran.stderr

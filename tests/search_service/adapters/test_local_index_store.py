@@ -88,7 +88,7 @@ def test_an_index_of_another_version_is_refused(index: Path, version: int) -> No
 )
 def test_a_damaged_file_is_refused_with_the_way_out(index: Path, spoil: Callable[[Path], object]) -> None:
     spoil(index)
-    with pytest.raises(IndexDamaged, match=r"GROUNDWIRE_INDEX_PATH.*groundwire index add"):
+    with pytest.raises(IndexDamaged, match=r"groundwire index rebuild.*GROUNDWIRE_INDEX_PATH"):
         search_all(index)
 
 
