@@ -14,6 +14,7 @@ import contextlib
 import gzip
 import json
 import time
+import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -53,12 +54,19 @@ class Fault(StrEnum):
     DAMAGED_GZIP = "damaged-gzip"
     ODD_ENCODING = "odd-encoding"
     HUGE = "huge"
+    ENDLESS = "endless"  # 100 MB, as fast as they are taken
     BOMB = "bomb"
     REDIRECT_HOST = "redirect-host"
     REDIRECT_SAME = "redirect-same"
     REDIRECT_LOOP = "redirect-loop"
     WRONG_TYPES = "wrong-types"
     EMPTY = "empty"
+    WRONG_TYPE = "wrong-type"  # JSON that says that it is HTML
+    A_PAGE = "a-page"  # HTML, with status 200
+    BAD_UTF8 = "bad-utf8"
+    SURROGATES = "surrogates"  # halves of characters as JSON escapes
+    INTERNAL_LINKS = "internal-links"
+    TOO_MANY_HEADERS = "too-many-headers"
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,8 @@ class BraveStandIn:
         self.requests: list[Recorded] = []
         self.faults: deque[Fault] = deque()
         self.connections = 0
+        self.bytes_sent = 0
+        """Of bodies, as far as the operating system took them."""
         self._successes: deque[float] = deque()
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
@@ -163,6 +173,8 @@ class BraveStandIn:
             return False
         if fault is Fault.SLOW:
             await asyncio.sleep(self.slow_seconds)
+        if fault is Fault.ENDLESS:
+            return await self._send_without_end(writer)
         reply = self._reply(request, fault)
         body = reply.body
         headers = {"Content-Type": "application/json", **self._rate_headers(fault), **reply.headers}
@@ -183,6 +195,16 @@ class BraveStandIn:
                 await asyncio.sleep(0.05)
         writer.write(body)
         await writer.drain()
+        return True
+
+    async def _send_without_end(self, writer: asyncio.StreamWriter) -> bool:
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n"
+        writer.write(head.encode("latin-1"))
+        writer.transport.set_write_buffer_limits(high=0)
+        for _ in range(1_000):
+            writer.write(b"[" + b" " * 99_999)
+            await writer.drain()
+            self.bytes_sent += 100_000
         return True
 
     def _fault(self, request: Recorded) -> Fault | None:
@@ -277,7 +299,7 @@ class BraveStandIn:
             case Fault.HUGE:
                 return Reply(body=b'"' + b"x" * 6_000_000 + b'"', encode=False)
             case Fault.BOMB:
-                return Reply(body=b'"' + b"x" * 50_000_000 + b'"')
+                return Reply(body=_bomb(), headers={"Content-Encoding": "gzip"}, encode=False)
             case Fault.REDIRECT_HOST:
                 return Reply(302, headers={"Location": self.redirect_to})
             case Fault.REDIRECT_SAME:
@@ -286,6 +308,22 @@ class BraveStandIn:
                 return Reply(302, headers={"Location": "/res/v1/web/search?q=fault:redirect-loop"})
             case Fault.WRONG_TYPES:
                 return Reply(body=json.dumps(WRONG_TYPES).encode())
+            case Fault.WRONG_TYPE:
+                body = json.dumps(answers.web_answer(request.params)).encode()
+                return Reply(body=body, headers={"Content-Type": "text/html; charset=utf-16"})
+            case Fault.A_PAGE:
+                return Reply(body=b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"})
+            case Fault.BAD_UTF8:
+                body = (
+                    json.dumps(BROKEN_TEXTS, ensure_ascii=False).encode().replace(b"BYTES", b"\xff\xc0\xaf\xed\xa0\x80")
+                )
+                return Reply(body=body)
+            case Fault.SURROGATES:
+                return Reply(body=json.dumps(BROKEN_TEXTS).replace("BYTES", "\\ud800 \\udfff \\u0000").encode())
+            case Fault.INTERNAL_LINKS:
+                return Reply(body=json.dumps(INTERNAL_LINKS).encode())
+            case Fault.TOO_MANY_HEADERS:
+                return Reply(headers={f"X-Filler-{n}": "x" * 1_000 for n in range(2_000)})
             case Fault.EMPTY:
                 return Reply(body=b'{"type": "search"}')
         return None
@@ -326,6 +364,52 @@ WRONG_TYPES = {
         ]
     },
 }
+
+
+BROKEN_TEXTS = {
+    "type": "search",
+    "query": {"altered": "BYTES other"},
+    "web": {
+        "results": [
+            {
+                "title": "Broken BYTES title",
+                "url": "https://example.org/broken",
+                "description": "BYTES text",
+                "extra_snippets": ["BYTES more"],
+                "language": "BYTES",
+            }
+        ]
+    },
+}
+
+INTERNAL_LINKS = {
+    "type": "search",
+    "web": {
+        "results": [
+            {"title": f"Inside {n}", "url": url}
+            for n, url in enumerate(
+                [
+                    "http://127.0.0.1:8900/",
+                    "http://169.254.169.254/latest/meta-data",
+                    "http://[::1]/",
+                    "http://0x7f.1/",
+                    "https://router/",
+                    "http://localhost:50051",
+                    "file:///etc/passwd",
+                    "javascript:alert(1)",
+                    "https://example.org/fine",
+                ]
+            )
+        ]
+    },
+}
+
+
+def _bomb() -> bytes:
+    """A string of 50 MB as gzip, made without ever holding it."""
+    packer = zlib.compressobj(wbits=31)
+    parts = [packer.compress(b'"'), *(packer.compress(b"x" * 100_000) for _ in range(500)), packer.compress(b'"')]
+    return b"".join(parts) + packer.flush()
 
 
 def _error(status: int, code: str, detail: str, meta: dict[str, object] | None = None) -> Reply:
