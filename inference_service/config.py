@@ -7,11 +7,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath, load_settings
+from groundwire_rpc.connections import ConnectionSettings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, SettingsPath, load_settings
+from groundwire_rpc.telemetry_settings import TelemetrySettings
 from inference_service.core.options import MAX_SLOTS, FlashAttention, KvType
 
 
-class InferenceConfig(Settings):
+class InferenceConfig(ConnectionSettings, TelemetrySettings):
     """Each field is an environment variable with the prefix GROUNDWIRE_."""
 
     inference_listen: ListenAddress = "127.0.0.1:50053"
@@ -27,6 +29,8 @@ class InferenceConfig(Settings):
     memory."""
     inference_queue: Annotated[int, Field(ge=0, le=10_000)] = 64
     """Requests that may wait for a slot; further ones are refused at once."""
+    inference_caller_queue: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Requests of one caller that may wait for a slot: 1 to 10,000. Default: three quarters of the queue."""
     inference_threads: Annotated[int, Field(ge=1, le=512)] | None = None
     """Threads for the model. Default: the physical cores that this process may use."""
     inference_gpu_layers: Annotated[int, Field(ge=-1)] | None = None
@@ -49,8 +53,18 @@ class InferenceConfig(Settings):
     is free, at most 8,192."""
     inference_step_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
     """The most that one forward pass should take. Shorter: smoother streams beside long prompts, slower prompts."""
+    inference_stuck_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """A step that takes longer has hung: all calls are answered and the process ends, to be started again. The first
+    one may take ten times as long. Up to an hour."""
+    inference_stream_buffer_bytes: Annotated[int, Field(ge=4096, le=2**26)] = 262_144
+    """Of a stream's answer, what may wait for its client in this process: 4,096 to 67,108,864. Beyond it the stream
+    ends."""
+    inference_stream_stall_seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    """How long a stream's client may take nothing at all before the stream ends: up to an hour."""
     inference_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     """Deadline of a call whose caller set none: up to a day."""
+    inference_metrics_listen: ListenAddress | None = None
+    """HOST:PORT to serve metrics for Prometheus on, at /metrics. Default: none are served."""
     inference_tls_certificate: SettingsPath | None = None
     """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""
     inference_tls_key: SettingsPath | None = None

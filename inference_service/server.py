@@ -7,24 +7,28 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from groundwire.inference.v1 import inference_pb2_grpc
+from groundwire_rpc.running_telemetry import running_telemetry
 from groundwire_rpc.security import backend_security
 from groundwire_rpc.server import RpcServer, serve_until_stopped
+from groundwire_rpc.telemetry import Telemetry
 from inference_service.adapters.grammar import GrammarGate
 from inference_service.adapters.llama import LlamaRunner
 from inference_service.adapters.llama_model import LlamaModel
 from inference_service.adapters.llama_options import EngineOptions, engine_options, load_options
 from inference_service.adapters.model_files import ModelFile, resolve_model
+from inference_service.adapters.observation import ObservedGeneration
 from inference_service.adapters.tokenizer import GgufTokenizer
 from inference_service.adapters.worker import EngineWorker
 from inference_service.config import InferenceConfig
+from inference_service.core.admission import Admission
 from inference_service.core.chat_formats import ChatFormat, detect_chat_format
 from inference_service.core.engine import Engine
-from inference_service.core.errors import EngineUnavailable
+from inference_service.core.errors import EngineStuck, EngineUnavailable
 from inference_service.core.generation import Generation, LoadedModel
 from inference_service.core.pacing import StepPacer
 from inference_service.core.prompt import PromptBuilder
@@ -37,12 +41,31 @@ from inference_service.servicer import SERVICE_NAME, InferenceServicer
 log = structlog.get_logger(__name__)
 
 
-async def serve(config: InferenceConfig) -> None:
-    """Serve until a signal.
+@dataclass(slots=True)
+class Failure:
+    """Why the engine broke, if it did."""
 
-    Raises SettingsError, ModelError, AddressInUse, or EngineUnavailable where the engine broke.
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: EngineUnavailable | None = None
+
+    def report(self, reason: EngineUnavailable) -> None:
+        """Note it, and wake who waits for it."""
+        self.reason = reason
+        self.happened.set()
+
+
+async def serve(config: InferenceConfig, runner_type: type[LlamaRunner] = LlamaRunner) -> None:
+    """Serve until a signal, with the model run by `runner_type`.
+
+    Raises SettingsError, ModelError or AddressInUse; EngineFailed where the engine broke; and EngineStuck, where a
+    thread of this process still uses the model: the process must end without freeing anything.
     """
-    generation = Generation(clock=time.monotonic)
+    async with running_telemetry("inference", config, metrics_listen=config.inference_metrics_listen) as telemetry:
+        await _serve(config, runner_type, telemetry)
+
+
+async def _serve(config: InferenceConfig, runner_type: type[LlamaRunner], telemetry: Telemetry) -> None:
+    generation = _observed_generation(telemetry)
     security = backend_security(
         config,
         "inference",
@@ -51,20 +74,41 @@ async def serve(config: InferenceConfig) -> None:
         reflection=config.reflection,
         allow_insecure=config.allow_insecure_listen,
     )
-    server = RpcServer(config.inference_listen, [SERVICE_NAME], security)
-    servicer = InferenceServicer(generation, default_timeout_seconds=config.inference_timeout_seconds)
+    server = RpcServer(config.inference_listen, [SERVICE_NAME], security, telemetry, connections=config.connections)
+    servicer = InferenceServicer(
+        generation,
+        default_timeout_seconds=config.inference_timeout_seconds,
+        stall_seconds=config.inference_stream_stall_seconds,
+    )
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server.grpc_server)
     async with AsyncExitStack() as resources:
-        failed = asyncio.Event()
+        failure = Failure()
 
         async def load() -> None:
-            generation.attach(await open_model(config, resources, failed))
+            generation.attach(await open_model(config, resources, failure.report, runner_type))
 
         await serve_until_stopped(
-            "inference", server, grace_seconds=config.shutdown_grace_seconds, work=load, failed=failed
+            "inference",
+            server,
+            grace_seconds=config.shutdown_grace_seconds,
+            settle_seconds=config.shutdown_settle_seconds,
+            work=load,
+            failed=failure.happened,
         )
-    if failed.is_set():
-        raise EngineUnavailable("The engine failed; the log has the reason. Start the service again.")
+        if isinstance(failure.reason, EngineStuck):
+            resources.pop_all()  # forgotten, not closed
+    if failure.reason is not None:
+        raise failure.reason
+
+
+def _observed_generation(telemetry: Telemetry) -> Generation:
+    generation = ObservedGeneration(clock=time.monotonic)
+    if telemetry.registry is not None:
+        from inference_service.adapters.metrics import GenerationMetrics, StatusCollector
+
+        generation.counts = GenerationMetrics(telemetry.registry)
+        telemetry.registry.register(StatusCollector(lambda: generation.status if generation.is_loaded else None))
+    return generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +123,14 @@ class _Weights:
     gpu_layers: int
 
 
-async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed: asyncio.Event) -> LoadedModel:
-    """Load the model and start its engine; `resources` gives back all of it. Sets `failed` if the engine breaks later.
+async def open_model(
+    config: InferenceConfig,
+    resources: AsyncExitStack,
+    on_failure: Callable[[EngineUnavailable], None],
+    runner_type: type[LlamaRunner] = LlamaRunner,
+) -> LoadedModel:
+    """Load the model and start its engine; `resources` gives back all of it. Calls `on_failure` if the engine breaks
+    later.
 
     Raises ModelError.
     """
@@ -91,7 +141,7 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     resources.push_async_callback(grammars.close)
     given_up = threading.Event()
     try:
-        weights = await asyncio.to_thread(_load_weights, config, file, grammars, given_up.is_set)
+        weights = await asyncio.to_thread(_load_weights, config, file, grammars, given_up.is_set, runner_type)
     except asyncio.CancelledError:
         given_up.set()  # the process cannot end before its threads have
         raise
@@ -112,8 +162,14 @@ async def open_model(config: InferenceConfig, resources: AsyncExitStack, failed:
     engine = _make_engine(config, weights.runner, options)
     worker = EngineWorker(
         engine,
-        capacity=config.inference_slots + config.inference_queue,
-        on_failure=failed.set,
+        Admission(
+            slots=config.inference_slots,
+            queue=config.inference_queue,
+            caller_queue=config.inference_caller_queue,
+        ),
+        on_failure=on_failure,
+        stuck_seconds=config.inference_stuck_seconds,
+        mailbox_bytes=config.inference_stream_buffer_bytes,
     )
     resources.push_async_callback(worker.close)
     prompts = PromptBuilder(
@@ -155,7 +211,11 @@ def _make_engine(config: InferenceConfig, runner: LlamaRunner, options: EngineOp
 
 
 def _load_weights(
-    config: InferenceConfig, file: ModelFile, grammars: GrammarGate, given_up: Callable[[], bool]
+    config: InferenceConfig,
+    file: ModelFile,
+    grammars: GrammarGate,
+    given_up: Callable[[], bool],
+    runner_type: type[LlamaRunner],
 ) -> _Weights:
     # The tokenizer first: it refuses a file of an unknown chat family before gigabytes are read.
     tokenizer = GgufTokenizer.load(file.path)
@@ -166,7 +226,7 @@ def _load_weights(
     model = LlamaModel(file.path, loading, given_up=given_up)
     try:
         options = engine_options(config, model.shape, loading)
-        runner = LlamaRunner(model, options.context, open_grammar=grammars.open)
+        runner = runner_type(model, options.context, open_grammar=grammars.open)
     except BaseException:
         model.close()
         raise

@@ -10,22 +10,36 @@ import grpc
 
 from groundwire.inference.v1 import inference_pb2 as pb
 from groundwire.inference.v1 import inference_pb2_grpc
+from groundwire_rpc.callers import caller_of
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.metadata import remaining_seconds
+from groundwire_rpc.slow_readers import ReaderWatch
 from groundwire_rpc.status import FieldViolation, RichStatus, invalid_fields
 from groundwire_rpc.version import version
 from inference_service import wire
 from inference_service.core.errors import (
+    CallerQueueFull,
     DeadlinePassed,
     DeadlineTooShort,
+    EngineFailed,
+    EngineStuck,
     EngineUnavailable,
     InvalidRequest,
+    Overloaded,
     PromptTooLong,
     QueueFull,
+    QueueTooSlow,
+    ReaderTooSlow,
 )
 from inference_service.core.generation import Generation
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+_OVERLOADED: dict[type[Overloaded], str] = {
+    QueueFull: "QUEUE_FULL",
+    CallerQueueFull: "CALLER_QUEUE_FULL",
+    QueueTooSlow: "QUEUE_TOO_SLOW",
+}
 
 
 def error_status(error: Exception, prefix: str = "") -> RichStatus | None:
@@ -46,20 +60,36 @@ def error_status(error: Exception, prefix: str = "") -> RichStatus | None:
             )
         case InvalidRequest():
             return _invalid(error, prefix)
-        case QueueFull():
+        case Overloaded():
             return RichStatus(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 str(error),
-                "QUEUE_FULL",
+                _OVERLOADED[type(error)],
+                _limit(error.limit_name, error.limit),
                 retry_after_seconds=error.retry_after_seconds,
             )
+        case ReaderTooSlow():
+            return _reader_too_slow(error)
         case DeadlineTooShort():
             return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(error), "DEADLINE_TOO_SHORT")
         case DeadlinePassed():
             return RichStatus(grpc.StatusCode.DEADLINE_EXCEEDED, str(error), "DEADLINE_PASSED")
+        case EngineStuck():
+            return RichStatus(grpc.StatusCode.UNAVAILABLE, str(error), "ENGINE_STUCK")
+        case EngineFailed():
+            return RichStatus(grpc.StatusCode.UNAVAILABLE, str(error), "ENGINE_FAILED")
         case EngineUnavailable():
             return RichStatus(grpc.StatusCode.UNAVAILABLE, str(error), "ENGINE_UNAVAILABLE")
     return None
+
+
+def _reader_too_slow(error: ReaderTooSlow) -> RichStatus:
+    limit = _limit(error.limit_name, error.limit)
+    return RichStatus(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), "READER_TOO_SLOW", limit)
+
+
+def _limit(name: str, value: float) -> dict[str, str]:
+    return {"limit": name, "value": f"{value:.3f}".rstrip("0").rstrip(".")}
 
 
 def _invalid(error: InvalidRequest, prefix: str) -> RichStatus:
@@ -69,10 +99,20 @@ def _invalid(error: InvalidRequest, prefix: str) -> RichStatus:
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     """groundwire.inference.v1.InferenceService."""
 
-    def __init__(self, generation: Generation, *, default_timeout_seconds: float) -> None:
-        """The timeout holds for callers that set no deadline."""
+    def __init__(self, generation: Generation, *, default_timeout_seconds: float, stall_seconds: float) -> None:
+        """The timeout holds for callers that set no deadline. A stream ends whose client takes nothing for
+        `stall_seconds`.
+        """
         self._generation = generation
         self._default_timeout_seconds = default_timeout_seconds
+        self._stall_seconds = stall_seconds
+        self._stalled = _reader_too_slow(
+            ReaderTooSlow(
+                f"The client took nothing of its answer for {stall_seconds:g} s.",
+                limit_name="stream_stall_seconds",
+                limit=stall_seconds,
+            )
+        )
 
     async def Generate(
         self, request: pb.GenerateRequest, context: grpc.aio.ServicerContext[pb.GenerateRequest, pb.GenerateResponse]
@@ -82,9 +122,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             serving_call("Generate", context, error_status) as call,
             aclosing(self._events(request, context)) as events,
         ):
+            reader = ReaderWatch(call, context, seconds=self._stall_seconds, status=self._stalled)
             async for message in events:
                 await call.send_headers()
-                yield message
+                with reader.writing():
+                    yield message
 
     async def Complete(
         self, request: pb.CompleteRequest, context: grpc.aio.ServicerContext[pb.CompleteRequest, pb.CompleteResponse]
@@ -135,7 +177,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncGenerator[pb.GenerateResponse]:
         model = self._generation.info.name
         timeout_seconds = remaining_seconds(context, self._default_timeout_seconds)
-        generated = self._generation.generate(wire.generate_request(request, prefix), timeout_seconds=timeout_seconds)
+        generated = self._generation.generate(
+            wire.generate_request(request, prefix), timeout_seconds=timeout_seconds, caller=caller_of(context)
+        )
         async with aclosing(generated) as events:
             async for event in events:
                 yield wire.event(event, model)

@@ -12,6 +12,7 @@ from inference_service.core.drafting import CopyChances, Drafter, allot_drafts
 from inference_service.core.errors import (
     DeadlinePassed,
     DeadlineTooShort,
+    EngineFailed,
     EngineUnavailable,
     InferenceError,
     RequestFailed,
@@ -36,6 +37,9 @@ from inference_service.core.types import (
 
 PENALTY_WINDOW = 64
 """Tokens that repetition penalties look back on; the contract states it."""
+
+MAX_FAILED_PASSES = 3
+"""So many forward passes that fail one after the other, each with an empty model state, and the engine gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Engine:
         """What the step that was begun is to run."""
         self._pass_seconds = 0.0
         """What the last step's pass took."""
+        self._failed_passes = 0
+        """The last ones, in a row."""
 
     @property
     def has_work(self) -> bool:
@@ -120,7 +126,10 @@ class Engine:
         return outputs
 
     def run(self) -> list[Output]:
-        """End the step: run what was scheduled, and report what it brought."""
+        """End the step: run what was scheduled, and report what it brought.
+
+        A pass that fails ends what runs. Raises EngineFailed where passes do nothing but fail.
+        """
         planned, self._planned = self._planned, []
         self._pass_seconds = 0.0
         outputs = self._run(planned) if planned else []
@@ -146,7 +155,11 @@ class Engine:
         try:
             results = iter(self._runner.run([chunk for _, chunk in planned]))
         except EngineUnavailable as error:
+            self._failed_passes += 1
+            if self._failed_passes >= MAX_FAILED_PASSES:
+                raise EngineFailed(f"{self._failed_passes} forward passes in a row failed: {error}") from error
             return self._fail(list(self._scheduler.running), error)
+        self._failed_passes = 0
         now = self._clock()
         tokens = sum(len(chunk.tokens) for _, chunk in planned)
         prompt_tokens = sum(len(chunk.tokens) for sequence, chunk in planned if not sequence.answer)

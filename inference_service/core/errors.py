@@ -3,10 +3,16 @@
 InferenceError
 ├── InvalidRequest        names the fields; nothing was started
 │   └── PromptTooLong     the prompt does not fit the context; gives the counts
-├── QueueFull             nothing was started; says when to try again
+├── Overloaded            nothing was started; names the limit, and says when to try again
+│   ├── QueueFull         all slots run and the queue is full
+│   ├── CallerQueueFull   the caller has all the places of the queue that one caller may have
+│   └── QueueTooSlow      the deadline would pass in the queue
+├── ReaderTooSlow         the caller did not take its answer; the slot is free
 ├── DeadlinePassed        the caller's time is over; the slot is free
 │   └── DeadlineTooShort  the answer could not have begun in time; ended before the time was spent
 ├── EngineUnavailable     the engine is loading, failed or stopping
+│   ├── EngineFailed      it failed for good: the process has to be started again
+│   └── EngineStuck       a step does not end: the process has to be started again
 ├── RequestFailed         a fault of this service met one request; the others go on
 └── ModelError            the model cannot be loaded; says what to do
     └── UnknownChatFamily its chat template is of no known family
@@ -45,11 +51,48 @@ class PromptTooLong(InvalidRequest):
         super().__init__([(field, described)])
 
 
-class QueueFull(InferenceError):
-    """All slots run and the queue is full. Nothing was started."""
+class Overloaded(InferenceError):
+    """There is no room, or no time, for the request. Nothing was started."""
 
-    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+    limit_name: str
+    """Which limit it met."""
+
+    def __init__(self, message: str, *, limit: float, retry_after_seconds: float) -> None:
+        """`limit` is the limit's value."""
+        self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class QueueFull(Overloaded):
+    """All slots run and the queue is full."""
+
+    limit_name = "queue"
+
+
+class CallerQueueFull(Overloaded):
+    """The caller has all the places of the queue that one caller may have."""
+
+    limit_name = "caller_queue"
+
+
+class QueueTooSlow(Overloaded):
+    """The request's deadline would probably pass before its turn comes."""
+
+    limit_name = "deadline"
+
+    def __init__(self, message: str, *, timeout_seconds: float, retry_after_seconds: float) -> None:
+        """`timeout_seconds` is what is left until the deadline."""
+        super().__init__(message, limit=timeout_seconds, retry_after_seconds=retry_after_seconds)
+
+
+class ReaderTooSlow(InferenceError):
+    """The caller did not take its answer in time, or too much of it waits to be taken."""
+
+    def __init__(self, message: str, *, limit_name: str, limit: float) -> None:
+        """`limit_name` is which limit was met, and `limit` its value."""
+        self.limit_name = limit_name
+        self.limit = limit
         super().__init__(message)
 
 
@@ -63,6 +106,14 @@ class DeadlineTooShort(DeadlinePassed):
 
 class EngineUnavailable(InferenceError):
     """The engine is loading, failed or stopping."""
+
+
+class EngineFailed(EngineUnavailable):
+    """The engine failed for good: it can only be started again with its process."""
+
+
+class EngineStuck(EngineUnavailable):
+    """A step does not end. Its thread cannot be stopped: it can only be started again with its process."""
 
 
 class RequestFailed(InferenceError):

@@ -54,6 +54,11 @@ class Generation:
         self._loaded = None
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether a model is attached."""
+        return self._loaded is not None
+
+    @property
     def _model(self) -> LoadedModel:
         if self._loaded is None:
             raise EngineUnavailable("The model is still being loaded, or its engine has stopped. Try again shortly.")
@@ -69,13 +74,18 @@ class Generation:
         """How busy the engine is."""
         return self._model.engine.status
 
-    async def generate(self, request: GenerateRequest, *, timeout_seconds: float) -> AsyncGenerator[Event]:
-        """Started, Progress*, Delta*, Finished. Raises InferenceError; a caller who leaves frees the place at once."""
+    async def generate(
+        self, request: GenerateRequest, *, timeout_seconds: float, caller: str = ""
+    ) -> AsyncGenerator[Event]:
+        """Started, Progress*, Delta*, Finished. Raises InferenceError; a caller who leaves frees the place at once.
+
+        Callers take turns in the queue; `caller` is an opaque name.
+        """
         arrived = self._clock()
         model = self._model
         _check_token_ids(request, model.info.vocabulary_size)
         # The place comes first: a full engine refuses before any work is spent on the prompt.
-        place = model.engine.reserve()
+        place = model.engine.reserve(caller, timeout_seconds=timeout_seconds)
         try:
             grammar, prompt = await _within(timeout_seconds, _prepare(model, request))
             seed = request.sampling.seed
@@ -89,6 +99,7 @@ class Generation:
                 ignore_eos=request.ignore_eos,
                 grammar=grammar,
                 logprobs=request.logprobs,
+                caller=caller,
                 cache_salt=request.cache_salt,
                 speculation=request.speculation,
                 strip_leading_space=model.adds_space_prefix and grammar is None and isinstance(request.input, Chat),

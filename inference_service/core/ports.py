@@ -132,8 +132,11 @@ class GrammarChecker(Protocol):
 class GenerationEngine(Protocol):
     """Runs prepared requests, many at once."""
 
-    def reserve(self) -> EnginePlace:
-        """A place in the engine, running or waiting. Raises QueueFull at once where there is none."""
+    def reserve(self, caller: str, *, timeout_seconds: float) -> EnginePlace:
+        """A place in the engine, running or waiting, for a request that has so long.
+
+        Raises Overloaded at once where there is none, or where its turn would come too late.
+        """
 
     @property
     def status(self) -> EngineStatus:

@@ -1,18 +1,18 @@
 """Who runs in the next step: pure policy, without threads, clock or model.
 
 A request is admitted when a slot is free and the KV cells for its whole prompt and all of its max_tokens can be
-promised, so an admitted sequence never runs out of either. Admission is first come, first served: a large request at
-the head waits for room and is not overtaken, so it cannot starve. Among the prompts of admitted sequences the shortest
-is read first, so that a short question need not wait for a long document.
+promised, so an admitted sequence never runs out of either. Callers take turns, and of each caller it is first come,
+first served: a large request whose turn it is waits for room and is not overtaken, so it cannot starve. Among the
+prompts of admitted sequences the shortest is read first, so that a short question need not wait for a long document.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 from inference_service.core.ports import Chunk
 from inference_service.core.sequence import Sequence
+from inference_service.core.turns import TurnQueue
 
 
 class Scheduler:
@@ -24,7 +24,7 @@ class Scheduler:
         """
         self.slots = slots
         self.kv_cells = kv_cells
-        self.waiting: deque[Sequence] = deque()
+        self.waiting = TurnQueue()
         self.running: list[Sequence] = []
         self.reserved_cells = 0
         """Promised to running sequences."""
@@ -48,17 +48,17 @@ class Scheduler:
         """The sequence that is to be admitted next, if one may run now."""
         if not self.waiting or len(self.running) >= self.slots:
             return None
-        sequence = self.waiting[0]
+        sequence = self.waiting.head
         # Parked sequences can be made to give way; running ones cannot.
         return sequence if self.reserved_cells + sequence.reserved_cells <= self.kv_cells else None
 
     def admit_next(self) -> bool:
         """Move `next_waiting` to running and give it its slot and its cells. False: parked ones are in its way."""
-        sequence = self.waiting[0]
+        sequence = self.waiting.head
         needed = self.reserved_cells + self.parked_cells + sequence.reserved_cells
         if not self._free_slots or needed > self.kv_cells:
             return False
-        self.waiting.popleft()
+        self.waiting.pop_head()
         sequence.slot = self._free_slots.pop()
         self.reserved_cells += sequence.reserved_cells
         self.running.append(sequence)

@@ -27,6 +27,8 @@ class EngineRequest:
     logprobs: int | None = None
     strip_leading_space: bool = False
     """The first token's leading space is the vocabulary's own, not the answer's."""
+    caller: str = ""
+    """Who asks: an opaque name. Callers take turns in the queue."""
     cache_salt: str = ""
     """KV cells are shared between requests of the same salt only."""
     speculation: bool = True

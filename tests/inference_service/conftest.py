@@ -36,7 +36,7 @@ async def serving(**settings: object) -> AsyncIterator[inference_pb2_grpc.Infere
     async with AsyncExitStack() as resources:
         generation = Generation(clock=asyncio.get_running_loop().time)
         server = RpcServer("127.0.0.1:0", [SERVICE_NAME])
-        servicer = InferenceServicer(generation, default_timeout_seconds=60)
+        servicer = InferenceServicer(generation, default_timeout_seconds=60, stall_seconds=20)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server.grpc_server)
         address = await server.start()
         resources.push_async_callback(server.stop, 0)
@@ -45,7 +45,7 @@ async def serving(**settings: object) -> AsyncIterator[inference_pb2_grpc.Infere
         with pytest.raises(grpc.aio.AioRpcError) as loading:
             await stub.GetModel(pb.GetModelRequest())
         assert loading.value.code() is grpc.StatusCode.UNAVAILABLE
-        generation.attach(await open_model(config, resources, asyncio.Event()))
+        generation.attach(await open_model(config, resources, lambda failure: None))
         yield stub
 
 

@@ -24,6 +24,7 @@ def engine_request(
     seed: int = 7,
     logprobs: int | None = None,
     salt: str = "",
+    caller: str = "",
     speculation: bool = True,
 ) -> EngineRequest:
     """A request whose prompt is these tokens, or so many: first_token, first_token + 1, …"""
@@ -38,6 +39,7 @@ def engine_request(
         stop=stop,
         ignore_eos=ignore_eos,
         logprobs=logprobs,
+        caller=caller,
         cache_salt=salt,
         speculation=speculation,
     )

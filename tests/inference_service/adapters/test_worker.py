@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 import pytest
 
 from inference_service.adapters.worker import EngineWorker
+from inference_service.core.admission import Admission
 from inference_service.core.engine import Engine
-from inference_service.core.errors import DeadlinePassed, EngineUnavailable, QueueFull
+from inference_service.core.errors import (
+    DeadlinePassed,
+    EngineFailed,
+    EngineStuck,
+    EngineUnavailable,
+    QueueFull,
+    QueueTooSlow,
+    ReaderTooSlow,
+)
 from inference_service.core.pacing import StepPacer
-from inference_service.core.ports import Chunk, Sampled
+from inference_service.core.ports import Chunk, EnginePlace, Sampled
 from inference_service.core.reuse import KvReuse
 from inference_service.core.scheduler import Scheduler
 from inference_service.core.sequence import EngineRequest
@@ -53,7 +62,9 @@ async def working(
     slots: int = 2,
     queue: int = 2,
     cache_bytes: int = 0,
-    on_failure: Callable[[], None] = lambda: None,
+    on_failure: Callable[[EngineUnavailable], None] = lambda failure: None,
+    stuck_seconds: float = 60,
+    mailbox_bytes: int = 10**6,
 ) -> AsyncIterator[EngineWorker]:
     scheduler = Scheduler(slots=slots, kv_cells=4000, parking_slots=slots)
     engine = Engine(
@@ -65,15 +76,25 @@ async def working(
         queue_capacity=queue,
         clock=time.monotonic,
     )
-    worker = EngineWorker(engine, capacity=slots + queue, on_failure=on_failure)
+    worker = EngineWorker(
+        engine,
+        Admission(slots=slots, queue=queue, caller_queue=queue),
+        on_failure=on_failure,
+        stuck_seconds=stuck_seconds,
+        mailbox_bytes=mailbox_bytes,
+    )
     try:
         yield worker
     finally:
         await worker.close()
 
 
+def reserve(worker: EngineWorker, caller: str = "") -> EnginePlace:
+    return worker.reserve(caller, timeout_seconds=60)
+
+
 async def collect(worker: EngineWorker, request: EngineRequest | None = None) -> list[Event]:
-    place = worker.reserve()
+    place = reserve(worker)
     try:
         return [event async for event in place.run(request or engine_request())]
     finally:
@@ -106,7 +127,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back():
         running = [asyncio.create_task(collect(worker, engine_request(max_tokens=250))) for _ in range(2)]
         await until(lambda: worker.status.queue_length == 1)
         with pytest.raises(QueueFull) as refused:
-            worker.reserve()
+            reserve(worker)
         assert 0.5 <= refused.value.retry_after_seconds <= 30
         await asyncio.gather(*running)
         assert text(await collect(worker)) == "x" * 16
@@ -128,12 +149,12 @@ async def test_a_cancelled_caller_frees_its_slot_at_once():
 
 async def test_a_place_that_never_ran_is_given_back():
     async with working(FakeRunner(), slots=1, queue=0) as worker:
-        place = worker.reserve()
+        place = reserve(worker)
         with pytest.raises(QueueFull):
-            worker.reserve()
+            reserve(worker)
         place.release()
         place.release()
-        worker.reserve().release()
+        reserve(worker).release()
 
 
 async def test_a_deadline_ends_a_running_request():
@@ -147,7 +168,7 @@ async def test_a_deadline_ends_a_running_request():
 async def test_a_slow_caller_gets_merged_deltas_and_loses_nothing():
     runner = FakeRunner(lambda prompt: say("abcdefghij" * 20))
     async with working(runner) as worker:
-        place = worker.reserve()
+        place = reserve(worker)
         said, deltas = "", 0
         async for event in place.run(engine_request(max_tokens=250)):
             if isinstance(event, Delta):
@@ -160,17 +181,17 @@ async def test_a_slow_caller_gets_merged_deltas_and_loses_nothing():
 
 
 async def test_a_crash_answers_everyone_and_is_reported():
-    failed = asyncio.Event()
+    failures: list[EngineUnavailable] = []
     runner = PacedRunner(lambda prompt: say("x" * 3000))
-    async with working(runner, slots=1, queue=2, on_failure=failed.set) as worker:
+    async with working(runner, slots=1, queue=2, on_failure=failures.append) as worker:
         tasks = [asyncio.create_task(collect(worker, engine_request(max_tokens=3000))) for _ in range(3)]
         await until(lambda: worker.status.queue_length == 2)
         runner.broken = True
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(result, EngineUnavailable) for result in results)
-        await asyncio.wait_for(failed.wait(), 20)
-        with pytest.raises(EngineUnavailable):
-            worker.reserve()
+        assert [type(result) for result in results] == [EngineFailed] * 3
+        assert [type(failure) for failure in failures] == [EngineFailed]
+        with pytest.raises(EngineFailed):
+            reserve(worker)
 
 
 async def test_closing_answers_who_is_still_there_and_ends_the_thread():
@@ -216,23 +237,130 @@ async def test_an_answer_does_not_wait_for_what_is_copied_out_behind_it():
 
 
 async def test_a_request_that_comes_when_the_engine_has_ended_is_refused_and_does_not_hang():
-    failed = asyncio.Event()
     runner = PacedRunner()
-    async with working(runner, on_failure=failed.set) as worker:
-        place = worker.reserve()  # its prompt is still being built
+    async with working(runner) as worker:
+        place = reserve(worker)  # its prompt is still being built
         runner.broken = True
         with pytest.raises(EngineUnavailable):
             await collect(worker)
-        await asyncio.wait_for(failed.wait(), 20)
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(EngineFailed):
             await asyncio.wait_for(anext(aiter(place.run(engine_request()))), 20)
         place.release()
 
 
 async def test_every_place_taken_is_counted_as_running_or_waiting():
     async with working(FakeRunner(), slots=1, queue=2) as worker:
-        places = [worker.reserve(), worker.reserve()]
+        places = [reserve(worker), reserve(worker)]
         assert (worker.status.slots_used, worker.status.queue_length) == (0, 2)
         for place in places:
             place.release()
         assert worker.status.queue_length == 0
+
+
+async def test_a_new_callers_request_does_not_wait_behind_all_of_anothers():
+    runner = PacedRunner(lambda prompt: say("x" * 20))
+    async with working(runner, slots=1, queue=20) as worker:
+        ended: list[str] = []
+
+        async def ask(caller: str) -> None:
+            place = worker.reserve(caller, timeout_seconds=60)
+            try:
+                async for _ in place.run(engine_request(max_tokens=20, caller=caller)):
+                    pass
+                ended.append(caller)
+            finally:
+                place.release()
+
+        many = [asyncio.create_task(ask("many")) for _ in range(15)]
+        await until(lambda: worker.status.slots_used == 1)
+        await ask("one")
+        assert ended.index("one") <= 2, "one that ran already, and one whose turn it was"
+        await asyncio.gather(*many)
+
+
+async def test_what_cannot_run_in_time_is_refused_by_the_pace_of_those_before():
+    runner = PacedRunner(lambda prompt: say("x" * 50))
+    runner.seconds = 0.002
+    async with working(runner, slots=1, queue=50) as worker:
+        tasks = [asyncio.create_task(collect(worker, engine_request(max_tokens=50))) for _ in range(5)]
+        await asyncio.gather(*tasks[:3])
+        with pytest.raises(QueueTooSlow):
+            worker.reserve("", timeout_seconds=0.001)
+        worker.reserve("", timeout_seconds=60).release()
+        await asyncio.gather(*tasks)
+        worker.reserve("", timeout_seconds=0.001).release()
+
+
+async def test_a_step_that_does_not_end_is_told_to_everyone():
+    failures: list[EngineUnavailable] = []
+    go_on = threading.Event()
+
+    class StuckRunner(PacedRunner):
+        stuck = False
+
+        def run(self, chunks: Sequence[Chunk]) -> list[Sampled]:
+            if self.stuck:
+                go_on.wait(60)
+            return super().run(chunks)
+
+    runner = StuckRunner(lambda prompt: say("x" * 3000))
+    async with working(runner, slots=1, queue=2, on_failure=failures.append, stuck_seconds=0.2) as worker:
+        tasks = [asyncio.create_task(collect(worker, engine_request(max_tokens=3000))) for _ in range(3)]
+        await until(lambda: worker.status.queue_length == 2)
+        runner.stuck = True
+        async with asyncio.timeout(20):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [EngineStuck] * 3
+        assert [type(failure) for failure in failures] == [EngineStuck]
+        with pytest.raises(EngineStuck):
+            reserve(worker)
+        await asyncio.wait_for(worker.close(), 20)  # which does not wait for the thread
+        assert any(thread.name == "engine" for thread in threading.enumerate())
+        go_on.set()
+        await until(lambda: not any(thread.name == "engine" for thread in threading.enumerate()))
+        await asyncio.sleep(0.05)  # what it brings now concerns nobody
+
+
+async def test_slow_steps_are_not_stuck_and_the_first_may_take_longer():
+    failures: list[EngineUnavailable] = []
+    runner = PacedRunner(lambda prompt: say("x" * 10))
+    runner.seconds = 0.1
+    async with working(runner, on_failure=failures.append, stuck_seconds=0.4) as worker:
+        assert text(await collect(worker, engine_request(max_tokens=8))) == "x" * 8
+    runner = PacedRunner()
+    runner.seconds = 0.5
+    async with working(runner, on_failure=failures.append, stuck_seconds=0.1) as worker:
+        assert await collect(worker, engine_request(max_tokens=1))
+    assert not failures
+
+
+async def test_an_answer_that_nobody_takes_ends_and_frees_its_slot():
+    runner = FakeRunner(lambda prompt: say("x" * 3000))
+    async with working(runner, slots=1, mailbox_bytes=1000) as worker:
+        place = reserve(worker)
+        events = place.run(engine_request(max_tokens=3000, ignore_eos=True))
+        assert isinstance(await anext(events), Started)
+        await until(lambda: worker.status.slots_used == 0)
+        assert worker.status.kv_cells_reserved == 0
+        with pytest.raises(ReaderTooSlow, match="1,000 bytes") as ended:
+            [event async for event in events]  # what had been taken with the beginning comes first
+        assert (ended.value.limit_name, ended.value.limit) == ("stream_buffer_bytes", 1000)
+        place.release()
+        assert worker.status.queue_length == 0
+        assert sum(map(len, runner.passes)) < 3000, "it was not written to its end"
+        assert text(await collect(worker, engine_request(max_tokens=5))) == "xxxxx"
+
+
+async def test_an_answer_of_the_whole_mailbox_is_not_too_much():
+    answer = "abcdefghij" * 20
+    runner = FakeRunner(lambda prompt: say(answer))
+    whole = 200 + 3 * 201
+    async with working(runner, mailbox_bytes=whole) as worker:
+        place = reserve(worker)
+        events = place.run(engine_request(max_tokens=250))
+        said = [await anext(events)]
+        await until(lambda: worker.status.slots_used == 0)
+        said += [event async for event in events]
+        place.release()
+        assert text(said) == answer
+        assert isinstance(said[-1], Finished)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from inference_service.core.engine import PENALTY_WINDOW, Departed
-from inference_service.core.errors import EngineUnavailable, InvalidRequest, RequestFailed
+from inference_service.core.errors import EngineFailed, EngineUnavailable, InvalidRequest, RequestFailed
 from inference_service.core.ports import Chunk, SamplerSpec
 from inference_service.core.types import Delta, FinishReason, Progress, Started
 from tests.inference_service.engine_bench import FakeBench, finished, of, text, tokens
@@ -256,3 +256,24 @@ def test_a_fault_that_meets_one_request_leaves_the_others_alone(seed: int):
     assert isinstance(failure.__cause__, ValueError if seed == 13 else KeyError)
     assert text(of(outputs, other)) == "fine"
     assert bench.empty()
+
+
+def test_passes_that_do_nothing_but_fail_end_the_engine():
+    bench = FakeBench(FakeRunner(fail_after_passes=0), slots=1)
+    first, second = bench.add(engine_request()), bench.add(engine_request())
+    outputs = bench.step() + bench.step()
+    assert isinstance(of(outputs, first)[-1], EngineUnavailable)
+    assert isinstance(of(outputs, second)[-1], EngineUnavailable)
+    bench.add(engine_request())
+    with pytest.raises(EngineFailed, match="3 forward passes in a row failed: scripted failure"):
+        bench.step()
+
+
+def test_a_pass_that_works_makes_earlier_failures_forgotten():
+    bench = FakeBench(FakeRunner(lambda prompt: say("fine")), slots=1)
+    for _ in range(4):
+        bench.runner.fail_after_passes = len(bench.runner.passes)
+        bench.add(engine_request())
+        assert isinstance(bench.step()[-1][1], EngineUnavailable)
+        bench.runner.fail_after_passes = None
+        assert text(bench.answer(engine_request())) == "fine"

@@ -91,7 +91,7 @@ def test_parked_sequences_are_in_the_way_until_they_are_released(parked_tokens, 
     assert scheduler.next_waiting is item, "what is parked can be made to give way"
     assert scheduler.admit_next() is admitted
     if not admitted:
-        assert scheduler.waiting[0] is item, "it keeps its place"
+        assert scheduler.waiting.head is item, "it keeps its place"
         scheduler.release(*kept[0])
         assert scheduler.admit_next()
         assert scheduler.reserved_cells + scheduler.parked_cells <= 100

@@ -6,11 +6,17 @@ The inference service: one language model (a GGUF file on llama.cpp), many calle
 Errors travel only as a gRPC status with google.rpc details, and a stream that fails has no `finished`:
   INVALID_ARGUMENT    google.rpc.BadRequest, one violation for every offending field. Also where the prompt does not
                       fit the context: the message gives the counts
-  RESOURCE_EXHAUSTED  google.rpc.ErrorInfo, google.rpc.RetryInfo and the trailer grpc-retry-pushback-ms: the queue is
-                      full; nothing was started
-  UNAVAILABLE         the model is loading, or the engine failed and is being restarted
+  RESOURCE_EXHAUSTED  google.rpc.ErrorInfo, google.rpc.RetryInfo and the trailer grpc-retry-pushback-ms; nothing was
+                      started: the queue is full (QUEUE_FULL), the caller has all of its places in it
+                      (CALLER_QUEUE_FULL), or its turn would come after the deadline (QUEUE_TOO_SLOW). Without
+                      RetryInfo: the client did not read its stream (READER_TOO_SLOW)
+  UNAVAILABLE         the model is loading, or the engine failed and is being restarted (ENGINE_UNAVAILABLE,
+                      ENGINE_FAILED, ENGINE_STUCK)
   DEADLINE_EXCEEDED   the caller's deadline passed (google.rpc.ErrorInfo: DEADLINE_PASSED), or is so near that the
                       prompt cannot be read before it (DEADLINE_TOO_SHORT); generation has stopped and its slot is free
+
+Callers take turns in the queue, one request each. Who a caller is, the metadata x-groundwire-caller says, an opaque name
+of 1 to 64 letters, digits, dots, hyphens or underscores; it is believed of the gateway only.
 
 A status names its offending fields within 2,000 bytes; a last violation of the field * counts those beyond.
 """
