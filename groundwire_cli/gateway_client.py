@@ -62,13 +62,15 @@ def ask_request(question: Question) -> gateway_pb2.AskRequest:
 
 
 def call_metadata(request_id: str | None) -> tuple[tuple[str, str], ...]:
-    """Metadata of a call that starts here, with the request id that was given. Raises BadUsage for a bad one."""
-    fresh = new_call_metadata()
+    """Metadata of a call that starts here, with the request id that was given. Raises BadUsage for a bad one.
+
+    No trace context: this command records no span that a trace could hang from, so the first service begins it.
+    """
     if request_id is None:
-        return fresh.outgoing()
+        return ((REQUEST_ID_KEY, new_call_metadata().request_id),)
     if not is_request_id(request_id):
         raise BadUsage("--request-id: give 1 to 128 letters, digits or any of . _ : / + = @ -")
-    return tuple((key, request_id if key == REQUEST_ID_KEY else value) for key, value in fresh.outgoing())
+    return ((REQUEST_ID_KEY, request_id),)
 
 
 async def stream_answer(

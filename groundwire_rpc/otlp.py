@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from groundwire_rpc.settings import OtlpProtocol
+from groundwire_rpc.telemetry_settings import OtlpProtocol
 from groundwire_rpc.tracing import ERROR_TYPE, NOT_ERRORS, Attributes, Span, SpanKind
 from groundwire_rpc.version import version
 

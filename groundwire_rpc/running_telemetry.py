@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from groundwire_rpc.security import is_loopback
-from groundwire_rpc.settings import ENV_PREFIX, OtlpProtocol, SettingsError
+from groundwire_rpc.settings import ENV_PREFIX, SettingsError
 from groundwire_rpc.telemetry import Telemetry
+from groundwire_rpc.telemetry_settings import OtlpProtocol, TelemetrySettings
 
 if TYPE_CHECKING:
     from groundwire_rpc.otlp import OpenTelemetryTracer
-
-
-class TelemetrySettings(Protocol):
-    """The settings that a service's telemetry is made of."""
-
-    @property
-    def otel_exporter_otlp_endpoint(self) -> str | None:
-        """The collector's base URL. None: nothing is traced."""
-
-    @property
-    def otel_exporter_otlp_protocol(self) -> OtlpProtocol:
-        """What carries the spans."""
-
-    @property
-    def metrics_remote(self) -> bool:
-        """Whether metrics may be served beyond the loopback address."""
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -98,21 +97,6 @@ ListenAddress = Annotated[str, AfterValidator(_host_and_port)]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 """The least severe log lines to write."""
-
-OtlpProtocol = Literal["http/protobuf", "grpc"]
-"""What carries spans to a collector: HTTP (whose port is 4318 by custom) or gRPC (4317)."""
-
-
-def _collector_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        # What was given is not shown: it may hold a password.
-        raise ValueError("is not a URL such as http://127.0.0.1:4318, without user, query or fragment")
-    return value
-
-
-CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
-"""Where an OpenTelemetry collector takes OTLP."""
 
 
 def _home_expanded(value: Path) -> Path:

@@ -15,5 +15,5 @@ hypothesis.settings.load_profile("groundwire")
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in tuple(os.environ):
-        if name.startswith(("GROUNDWIRE_", "BRAVE_", "HF_")):
+        if name.startswith(("GROUNDWIRE_", "BRAVE_", "HF_", "OTEL_")):
             monkeypatch.delenv(name)

@@ -21,6 +21,12 @@ class RetryBudget:
     def __init__(self) -> None:
         # In whole answers, as tenths of a retry would not add up exactly.
         self._worth = RETRIES * ANSWERS_PER_RETRY
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """Retries that were made since the start."""
+        return self._taken
 
     @property
     def retries_left(self) -> int:
@@ -32,6 +38,7 @@ class RetryBudget:
         if self.retries_left == 0:
             return False
         self._worth -= ANSWERS_PER_RETRY
+        self._taken += 1
         return True
 
     def give_back(self) -> None:

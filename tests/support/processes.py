@@ -27,7 +27,7 @@ def clean_environment(**changes: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GROUNDWIRE_") and name not in {"BRAVE_API_KEY", "NO_COLOR", "FORCE_COLOR"}
+        if not name.startswith(("GROUNDWIRE_", "OTEL_")) and name not in {"BRAVE_API_KEY", "NO_COLOR", "FORCE_COLOR"}
     }
     return {**kept, **changes}
 
