@@ -38,7 +38,9 @@ def sources(event: gateway_pb2.Sources, *, terminal: bool) -> list[Text]:
     told = [f"from {PROVIDER_NAMES[event.provider]}"] if event.provider in PROVIDER_NAMES else []
     if event.query:
         told.append(f"for “{printable_line(event.altered_query or event.query)}”")
-    if event.from_cache:
+    if event.HasField("stale_age"):
+        told.append(f"(search is down; found {event.stale_age.ToSeconds():,} s ago)")
+    elif event.from_cache:
         told.append("(cached)")
     heading.append(f" {' '.join(told)}" if told else "", style="not bold dim")
     lines = [heading]

@@ -77,6 +77,8 @@ class Sources:
     provider: Provider | None = None
     """None where the caller gave the sources."""
     from_cache: bool = False
+    stale_age_seconds: float | None = None
+    """As in Findings."""
 
 
 @dataclass(frozen=True, slots=True)
