@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, Settings, SettingsPath
+from groundwire_rpc.connections import ConnectionSettings
+from groundwire_rpc.settings import BearerToken, ListenAddress, LogLevel, SettingsPath
+from groundwire_rpc.telemetry_settings import TelemetrySettings
 
 
-class GatewayConfig(Settings):
+class GatewayConfig(ConnectionSettings, TelemetrySettings):
     """What the gateway reads from the environment, each as GROUNDWIRE_ and the field's name in capitals."""
 
     gateway_listen: ListenAddress = "127.0.0.1:50051"
@@ -31,8 +33,35 @@ class GatewayConfig(Settings):
     gateway_circuit_open_seconds: float = Field(default=5.0, gt=0, le=3_600)
     """How long it is not asked. Then one question at a time tries whether it is well again."""
 
+    gateway_brown_out_seconds: float = Field(default=0.0, ge=0, le=86_400)
+    """How old sources may be that are answered from while the search service is down. 0: there is no answer then."""
+
+    gateway_brown_out_entries: int = Field(default=256, ge=1, le=100_000)
+    """For how many queries sources are kept for that."""
+
     gateway_max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=16 * 1024 * 1024)
     """The largest question taken with its history and sources, in bytes. All that the contract allows fits 8 MiB."""
+
+    gateway_max_asks: int = Field(default=256, ge=1, le=100_000)
+    """Answers that may run at once; further questions are refused at once."""
+
+    gateway_max_held_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024, le=2**40)
+    """Bytes of questions and of answers on their way that are held at once at most; else further ones are refused."""
+
+    gateway_caller_share: float = Field(default=0.5, gt=0, le=1)
+    """The part of both that one caller may have. 1: one caller may have all of it."""
+
+    gateway_stream_stall_seconds: float = Field(default=15.0, gt=0, le=3_600)
+    """How long a streamed answer waits for its reader, in all; then it ends."""
+
+    gateway_share_kept_prompts: bool = False
+    """Whether callers with different API keys or certificates share what the inference service keeps of prompts."""
+
+    gateway_metrics_listen: ListenAddress | None = None
+    """HOST:PORT to serve metrics for Prometheus on, at /metrics. Default: none are served."""
+
+    gateway_log_content: bool = False
+    """Whether questions and answers go into the log."""
 
     gateway_tls_certificate: SettingsPath | None = None
     """The certificate to serve TLS with, and what chains it to its CA, in PEM. Default: plaintext."""
@@ -63,6 +92,9 @@ class GatewayConfig(Settings):
 
     gateway_api_key_concurrency: int = Field(default=32, ge=1, le=10_000)
     """Calls of one key that may run at once; further ones are refused at once."""
+
+    gateway_api_key_requests_per_minute: int = Field(default=600, ge=0, le=1_000_000)
+    """Calls of one key that may begin in a minute; further ones are refused at once. 0: any number."""
 
     reflection: bool = True
     """Whether the gateway describes itself to whoever asks, as grpcurl does."""

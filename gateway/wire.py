@@ -9,6 +9,7 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.core.admission import Admission
 from gateway.core.events import (
     AnswerEvent,
     Citation,
@@ -23,6 +24,8 @@ from gateway.core.events import (
 )
 from gateway.core.types import BackendState, BackendStatus, CircuitState, Provider, Source
 from groundwire.gateway.v1 import gateway_pb2 as pb
+
+_MIB: Final = 1024 * 1024
 
 _PROVIDER_NUMBERS: Final = {
     None: pb.PROVIDER_UNSPECIFIED,
@@ -89,6 +92,7 @@ def encode_sources(sources: Sources) -> pb.Sources:
         altered_query=sources.altered_query,
         provider=_PROVIDER_NUMBERS[sources.provider],
         from_cache=sources.from_cache,
+        stale_age=_duration(sources.stale_age_seconds),
     )
 
 
@@ -184,12 +188,17 @@ def gather(events: Sequence[AnswerEvent]) -> pb.AnswerResponse:
     return response
 
 
-def encode_status(version: str, backends: Sequence[BackendStatus], running_asks: int) -> pb.GetStatusResponse:
+def encode_status(
+    version: str, backends: Sequence[BackendStatus], running_asks: int, admission: Admission
+) -> pb.GetStatusResponse:
     """The state of the gateway."""
     return pb.GetStatusResponse(
         version=version,
         backends=[_encode_backend(backend) for backend in backends],
         running_asks=running_asks,
+        max_asks=admission.limits.asks,
+        held_mib=-(-admission.held_bytes // _MIB),
+        held_limit_mib=-(-admission.limits.bytes // _MIB),
     )
 
 

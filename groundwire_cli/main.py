@@ -176,7 +176,7 @@ app.add_typer(
 app.add_typer(
     typer.Typer(cls=lazy_group("groundwire_cli.keys", "gateway")),
     name="keys",
-    help="Make API keys for the gateway.",
+    help="Make, list and remove API keys of the gateway.",
     no_args_is_help=True,
 )
 

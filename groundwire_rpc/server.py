@@ -10,6 +10,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import grpc
@@ -17,7 +18,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from groundwire_rpc.channels import MAX_MESSAGE_BYTES
+from groundwire_rpc.connections import Connections
 from groundwire_rpc.guard import Guard
 from groundwire_rpc.security import ServerSecurity
 from groundwire_rpc.telemetry import OFF, Telemetry, TelemetryInterceptor
@@ -27,19 +28,8 @@ log = structlog.get_logger(__name__)
 OVERALL: Final = ""
 """The name under which grpc.health.v1 reports the server as a whole."""
 
-SETTLE_SECONDS: Final = 0.2
-"""Between NOT_SERVING and refusing new calls."""
-
-_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    ("grpc.so_reuseport", 0),  # else two servers could silently share a port
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_metadata_size", 16 * 1024),
-)
+DEFAULT_SETTLE_SECONDS: Final = 0.2
+"""Between NOT_SERVING and refusing new calls, where nobody says how long."""
 
 
 class AddressInUse(Exception):
@@ -52,6 +42,7 @@ class AddressInUse(Exception):
 
 
 _UNPROTECTED: Final = ServerSecurity()
+_DEFAULT_CONNECTIONS: Final = Connections()
 
 
 class RpcServer:
@@ -66,14 +57,16 @@ class RpcServer:
         service_names: Sequence[str],
         security: ServerSecurity = _UNPROTECTED,
         telemetry: Telemetry = OFF,
+        connections: Connections = _DEFAULT_CONNECTIONS,
     ) -> None:
         """`listen` is HOST:PORT; `service_names` are the full names to report in health and reflection."""
         self._listen = listen
         self._service_names = tuple(service_names)
         self._tls = security.tls
+        self._hurried = asyncio.Event()
         guards = [Guard(security.gate)] if security.gate is not None else []
         watchers = [TelemetryInterceptor(telemetry, service_names)] if telemetry.is_on else []
-        self.grpc_server = grpc.aio.server(options=_OPTIONS, interceptors=[*watchers, *guards])
+        self.grpc_server = grpc.aio.server(options=connections.server_options(), interceptors=[*watchers, *guards])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if security.reflection:
@@ -102,12 +95,18 @@ class RpcServer:
         for name in (OVERALL, *self._service_names):
             await self._health.set(name, state)
 
-    async def stop(self, grace_seconds: float) -> None:
+    async def stop(self, grace_seconds: float, settle_seconds: float = DEFAULT_SETTLE_SECONDS) -> None:
         """NOT_SERVING, settle, then finish running calls within the grace and cancel what is left."""
         await self._health.enter_graceful_shutdown()
         if grace_seconds > 0:
-            await asyncio.sleep(SETTLE_SECONDS)
-        await self.grpc_server.stop(grace_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), settle_seconds)
+        await self.grpc_server.stop(0 if self._hurried.is_set() else grace_seconds)
+
+    async def hurry(self) -> None:
+        """Cancel all calls and end at once, whatever `stop` still waits for."""
+        self._hurried.set()
+        await self.grpc_server.stop(0)
 
 
 def _try_to_listen(address: str) -> None:
@@ -153,6 +152,7 @@ async def serve_until_stopped(
     server: RpcServer,
     *,
     grace_seconds: float,
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS,
     work: Callable[[], Awaitable[None]] | None = None,
     failed: asyncio.Event | None = None,
 ) -> None:
@@ -176,12 +176,12 @@ async def serve_until_stopped(
             log.info("stopping", service=name, grace_seconds=grace_seconds)
         finally:
             stopped.cancel()
-            graceful = asyncio.ensure_future(server.stop(grace_seconds))
+            graceful = asyncio.ensure_future(server.stop(grace_seconds, settle_seconds))
             hurry = asyncio.create_task(stop.wait_again())
             await asyncio.wait({graceful, hurry}, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
             if not graceful.done():
-                await server.grpc_server.stop(0)
+                await server.hurry()
             await graceful
 
 

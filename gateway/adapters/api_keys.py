@@ -10,11 +10,15 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
 
+from gateway.core.ports import Clock
+from gateway.core.token_bucket import TokenBucket
 from groundwire_rpc.guard import CallRefused
 from groundwire_rpc.reloading import Reloading
 from groundwire_rpc.settings import FileSetting, SettingsError
@@ -45,6 +49,16 @@ def key_line(name: str, key: str) -> str:
     return f"{name} {_hash(key)}"
 
 
+def without_key(content: bytes, name: str) -> bytes:
+    """A file's content without the line of this key; whatever else is in it stays as it is."""
+    kept = []
+    for line in content.splitlines(keepends=True):
+        found = _LINE.fullmatch(line.decode("utf-8", "replace").strip())
+        if not found or found[1] != name:
+            kept.append(line)
+    return b"".join(kept)
+
+
 def parse_keys(content: bytes, file: FileSetting) -> Mapping[str, str]:
     """Names by hash. Raises SettingsError that names the first line that is no key, never showing it."""
     names: dict[str, str] = {}
@@ -68,14 +82,25 @@ def _hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
-class _KeyHolder:
-    """A Caller: who has one key, and how many calls of theirs run."""
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What one key may do."""
 
-    def __init__(self, name: str, secret: str, limit: int) -> None:
+    concurrent_calls: int
+    """Calls that may run at once."""
+    requests_per_minute: int = 0
+    """Calls that may begin in a minute; so many at once, where none has for a minute. 0: any number."""
+
+
+class _KeyHolder:
+    """A Caller: who has one key, how many calls of theirs run, and how many may begin."""
+
+    def __init__(self, name: str, secret: str, limits: KeyLimits, clock: Clock) -> None:
         self._name = name
         self._secret = secret
-        self._limit = limit
-        self._running = 0
+        self._limits = limits
+        self._rate = TokenBucket(limits.requests_per_minute, clock) if limits.requests_per_minute else None
+        self.running = 0
 
     @property
     def label(self) -> str:
@@ -86,38 +111,58 @@ class _KeyHolder:
         return self._secret
 
     def enter(self) -> None:
-        if self._running >= self._limit:
-            raise CallRefused(
-                RichStatus(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"The key {self._name} has {self._limit:,} calls running already, which is its limit.",
-                    reason="KEY_BUSY",
-                    metadata={"key": self._name, "limit": str(self._limit)},
-                    retry_after_seconds=BUSY_RETRY_SECONDS,
-                )
+        limits = self._limits
+        if self.running >= limits.concurrent_calls:
+            raise self._exhausted(
+                "KEY_BUSY",
+                f"has {limits.concurrent_calls:,} calls running already, which is its limit",
+                limits.concurrent_calls,
+                BUSY_RETRY_SECONDS,
             )
-        self._running += 1
+        wait = self._rate.take() if self._rate else 0.0
+        if wait:
+            raise self._exhausted(
+                "KEY_RATE_LIMITED",
+                f"may make {limits.requests_per_minute:,} calls a minute, and has made them",
+                limits.requests_per_minute,
+                wait,
+            )
+        self.running += 1
 
     def leave(self) -> None:
-        self._running -= 1
+        self.running -= 1
+
+    def _exhausted(self, reason: str, what: str, limit: int, wait: float) -> CallRefused:
+        return CallRefused(
+            RichStatus(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"The key {self._name} {what}.",
+                reason=reason,
+                metadata={"key": self._name, "limit": str(limit)},
+                retry_after_seconds=wait,
+            )
+        )
 
 
 class ApiKeys:
     """A Gate that knows callers by the keys of a file. A key that is taken out is refused from the next call on."""
 
-    def __init__(self, file: FileSetting, *, max_concurrent_calls: int) -> None:
-        """`max_concurrent_calls` of one key may run at once. Raises SettingsError where the file is no good."""
+    def __init__(self, file: FileSetting, limits: KeyLimits, clock: Clock = time.monotonic) -> None:
+        """Each key has the limits for itself. Raises SettingsError where the file is no good."""
         if file.path is None:
             raise SettingsError(f"{file.variable} is not set.")
         self._keys = Reloading([file.path], lambda: parse_keys(file.read(), file))
         if not self._keys.value:
             raise file.bad("holds no key, so nobody could call. Make one with: groundwire keys new NAME")
-        self._limit = max_concurrent_calls
+        self._limits = limits
+        self._clock = clock
         self._holders: dict[str, _KeyHolder] = {}
 
     def identify(self, token: str | None) -> _KeyHolder:
         """Who has this key. Raises CallRefused."""
-        self._keys.refresh()
+        if self._keys.refresh():
+            known = self._keys.value
+            self._holders = {key: one for key, one in self._holders.items() if key in known or one.running}
         if token is None:
             raise _refused(
                 "KEY_MISSING",
@@ -126,12 +171,18 @@ class ApiKeys:
             )
         hashed = _hash(token)
         found = secret = None
-        for known, name in self._keys.value.items():  # all of them, so that the time tells nothing of which is near
-            if hmac.compare_digest(known, hashed):
-                found, secret = name, known
+        for (
+            known_hash,
+            name,
+        ) in self._keys.value.items():  # all of them, so that the time tells nothing of which is near
+            if hmac.compare_digest(known_hash, hashed):
+                found, secret = name, known_hash
         if found is None or secret is None:
             raise _refused("KEY_REFUSED", "This gateway does not know the API key that was sent.")
-        return self._holders.setdefault(secret, _KeyHolder(found, secret, self._limit))
+        holder = self._holders.get(secret)
+        if holder is None or holder.label != found:  # the line of a running key may have got another name
+            holder = self._holders[secret] = _KeyHolder(found, secret, self._limits, self._clock)
+        return holder
 
 
 def _refused(reason: str, message: str) -> CallRefused:

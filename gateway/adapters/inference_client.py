@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, cast
 
 import grpc
@@ -29,6 +30,9 @@ INFERENCE: Final = "inference"
 """The service's name."""
 
 GRPC_SERVICE: Final = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+LAST_STATUS_SECONDS: Final = 0.05
+"""How long a call's status may come behind its last event."""
 
 _MAX_URL_BYTES: Final = 8_192
 """A longer address is left out of a document: the model does not see it anyway."""
@@ -69,6 +73,7 @@ class InferenceClient:
                     if event is not None:
                         yield event
                     if finished:
+                        await _until_ended(call)
                         return
         except grpc.aio.AioRpcError as error:
             raise self._backend.failed(
@@ -122,6 +127,12 @@ class InferenceClient:
         )
 
 
+async def _until_ended(call: grpc.aio.Call) -> None:
+    """Wait until the service has ended the call, though not for long. Cancelled before, it would look given up."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(call.code(), LAST_STATUS_SECONDS)
+
+
 def encode_prompt(prompt: Prompt) -> inference_pb2.GenerateRequest:
     """The request for a prompt. No system message: see gateway.core.prompt."""
     options = prompt.options
@@ -137,6 +148,7 @@ def encode_prompt(prompt: Prompt) -> inference_pb2.GenerateRequest:
         stop=options.stop,
         response_format=_encode_response_format(options.response_format),
         context_policy=inference_pb2.CONTEXT_POLICY_FIT,
+        cache_salt=prompt.cache_salt,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from gateway.core.circuit import Circuit
@@ -31,6 +32,7 @@ from gateway.core.guards import GuardedFinder, GuardedGenerator
 from gateway.core.ports import AnswerGenerator, Clock, SourceFinder
 from gateway.core.prompt import build_prompt, says_not_in_sources
 from gateway.core.query import derive_query
+from gateway.core.recent_findings import BrownOutFinder, RecentFindings
 from gateway.core.retries import RetryBudget
 from gateway.core.sources import from_given, from_results
 from gateway.core.types import RESULTS_FETCHED, Call, Prompt, Question, SourceQuery
@@ -57,10 +59,15 @@ class Answerer:
         inference_circuit: Circuit,
         clock: Clock,
         max_search_seconds: float,
+        recent: RecentFindings | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`max_search_seconds` is the most of a question's time that its search may take."""
-        self._finder = GuardedFinder(finder, search_circuit)
+        """`max_search_seconds` is the most of a question's time that its search may take.
+
+        `recent` keeps what was found, to answer from where the search service is down. None: then there is no answer.
+        """
+        guarded = GuardedFinder(finder, search_circuit)
+        self._finder: SourceFinder = guarded if recent is None else BrownOutFinder(guarded, recent)
         self._generator = GuardedGenerator(generator, inference_circuit)
         self._inference_circuit = inference_circuit
         self._retries = RetryBudget()
@@ -73,6 +80,11 @@ class Answerer:
     def running(self) -> int:
         """Questions being answered now."""
         return self._running
+
+    @property
+    def retries(self) -> RetryBudget:
+        """What second attempts at the inference service are taken from."""
+        return self._retries
 
     async def answer(self, question: Question, call: Call) -> AsyncGenerator[AnswerEvent, None]:
         """The events of one answer. Raises AnswerError. Close the generator to give up; that stops what it started."""
@@ -91,7 +103,7 @@ class Answerer:
             yield sources
             record = _Record(sources, arrived, search_seconds)
             if sources.sources:
-                prompt = build_prompt(question, sources.sources)
+                prompt = replace(build_prompt(question, sources.sources), cache_salt=call.cache_salt)
                 async with aclosing(self._generate(prompt, call)) as events:
                     async for event in events:
                         for news in record.take(event, self._clock):
@@ -113,6 +125,7 @@ class Answerer:
             altered_query=found.altered_query,
             provider=found.provider,
             from_cache=found.from_cache,
+            stale_age_seconds=found.stale_age_seconds,
         )
 
     async def _generate(self, prompt: Prompt, call: Call) -> AsyncGenerator[GenerationEvent, None]:

@@ -2,6 +2,8 @@
 
 AnswerError
 ├── DeadlinePassed          the time for the answer is over
+├── ReaderTooSlow           the caller did not take the answer; nothing of it goes on
+├── GatewayBusy             the gateway has no room for it; says which limit, and when to try again
 └── BackendFailed           a service behind the gateway failed; names it
     ├── RequestRefused      it does not take the request; names the fields, as the caller knows them
     ├── BackendNotSetUp     an operator must mend a setting of it
@@ -29,6 +31,35 @@ class DeadlinePassed(AnswerError):
 
     def __init__(self) -> None:
         super().__init__("The deadline passed before the answer was whole.")
+
+
+class ReaderTooSlow(AnswerError):
+    """The caller did not take the answer that was sent to them. Nothing of it goes on."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        """`limit_seconds` is how long an answer waits for its reader, in all."""
+        self.limit_seconds = limit_seconds
+        super().__init__(f"The answer was not read: it waited for its reader for {limit_seconds:g} s in all.")
+
+
+BUSY_RETRY_SECONDS: Final = 1.0
+"""When to try again where the gateway has no room: an answer takes about as long at least."""
+
+
+class GatewayBusy(AnswerError):
+    """The gateway has no room for another answer, or this caller has had its part of the room. Nothing was started."""
+
+    def __init__(self, limit_name: str, limit: int, *, of_caller: bool = False) -> None:
+        """`limit_name` is concurrent_asks or held_bytes; `of_caller`: the limit is what one caller may have."""
+        self.limit_name = limit_name
+        self.limit = limit
+        self.of_caller = of_caller
+        self.retry_after_seconds = BUSY_RETRY_SECONDS
+        whose = "for one caller" if of_caller else "in all"
+        what = (
+            f"{limit:,} answers at once" if limit_name == "concurrent_asks" else f"{limit:,} bytes of answers at once"
+        )
+        super().__init__(f"This gateway takes {what} {whose}, and that much is running. Try again in a moment.")
 
 
 class BackendFailed(AnswerError):

@@ -151,7 +151,9 @@ class Call:
     deadline: float
     """When to give up, in seconds of the monotonic clock that the answerer was given."""
     metadata: tuple[tuple[str, str], ...] = ()
-    """Passed on as it is: the request id and the trace context."""
+    """Passed on as it is: the request id, the trace context and the caller's name."""
+    cache_salt: str = ""
+    """What keeps this caller's kept prompts apart from those of others. Empty where they are shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ class Findings:
     provider: Provider | None
     altered_query: str | None = None
     from_cache: bool = False
+    stale_age_seconds: float | None = None
+    """How long ago this was found, where the search service is down and the gateway had kept it. None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,8 @@ class Prompt:
     options: GenerationOptions
     documents_given: bool = False
     """The caller brought the documents along, so that a refusal can name the caller's own field."""
+    cache_salt: str = ""
+    """As in Call."""
 
 
 class BackendState(Enum):

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from gateway.adapters.api_keys import key_line, new_key
 from gateway.config import GatewayConfig
@@ -81,7 +82,8 @@ async def test_without_one_nothing_is_asked_of_the_services_behind(
 
 
 async def test_each_key_may_have_so_many_answers_at_once(keys_file: Path) -> None:
-    async with wired(search=([HANG],), gateway_api_keys_file=keys_file, gateway_api_key_concurrency=1) as gateway:
+    search = ([HANG], [TWO_SOURCES])
+    async with wired(search=search, gateway_api_keys_file=keys_file, gateway_api_key_concurrency=1) as gateway:
         first = gateway.stub.Ask(QUESTION, timeout=30, metadata=bearer(KEY))
         await asyncio.wait_for(gateway.search.arrived.wait(), 10)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -89,17 +91,58 @@ async def test_each_key_may_have_so_many_answers_at_once(keys_file: Path) -> Non
         status = from_rpc_error(caught.value)
         assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "KEY_BUSY")
         assert status.retry_after_seconds == 1.0
-        status_of_other = gateway.stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5, metadata=bearer(OTHER_KEY))
-        assert (await status_of_other).running_asks == 1
+        for key in (KEY, OTHER_KEY):  # the status is told however many run
+            told = gateway.stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5, metadata=bearer(key))
+            assert (await told).running_asks == 1
         first.cancel()
         async with asyncio.timeout(10):
             while True:
                 try:
-                    await gateway.stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5, metadata=bearer(KEY))
+                    await gateway.ask(metadata=bearer(KEY))
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.02)
                 else:
                     break
+
+
+async def test_each_key_may_ask_so_often(keys_file: Path) -> None:
+    settings = {"gateway_api_keys_file": keys_file, "gateway_api_key_requests_per_minute": 2}
+    async with wired(**settings) as gateway:
+        for _ in range(2):
+            await gateway.ask(metadata=bearer(KEY))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await gateway.ask(metadata=bearer(KEY))
+        status = from_rpc_error(caught.value)
+        assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "KEY_RATE_LIMITED")
+        assert status.metadata == {"key": "alice", "limit": "2"}
+        assert status.retry_after_seconds is not None
+        assert 0 < status.retry_after_seconds <= 30
+        pushback = dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"]
+        assert 0 < int(pushback) <= 30_000
+        await gateway.ask(metadata=bearer(OTHER_KEY))
+        told = gateway.stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=5, metadata=bearer(KEY))
+        assert len((await told).backends) == 2
+
+
+async def test_log_lines_of_a_call_name_its_key_and_hold_no_key(keys_file: Path) -> None:
+    hashes = keys_file.read_text().split()[1::2]  # noqa: ASYNC240 - a small file
+    settings = {"gateway_api_keys_file": keys_file, "gateway_api_key_requests_per_minute": 1}
+    with capture_logs() as logs:
+        async with wired(**settings) as gateway:
+            await gateway.ask(metadata=bearer(KEY))
+            for key in (KEY, new_key()):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await gateway.ask(metadata=bearer(key))
+            async with asyncio.timeout(10):
+                while len(asked := [entry for entry in logs if entry.get("rpc") == "Ask"]) < 3:
+                    await asyncio.sleep(0.01)
+    assert [(entry["code"], entry.get("key")) for entry in asked] == [
+        ("OK", "alice"),
+        ("RESOURCE_EXHAUSTED", "alice"),
+        ("UNAUTHENTICATED", None),
+    ]
+    for secret in (KEY, *hashes, "gwk_"):
+        assert secret not in repr(logs)
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from groundwire_rpc.channels import MAX_MESSAGE_BYTES, open_channel
+from groundwire_rpc.channels import open_channel
+from groundwire_rpc.connections import MAX_MESSAGE_BYTES
 from groundwire_rpc.server import AddressInUse, RpcServer, local_address
 from tests.support.scripted_service import SCRIPTED_METHOD, SCRIPTED_SERVICE, add_scripted_service
 

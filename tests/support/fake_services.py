@@ -57,6 +57,13 @@ async def _take(step: object, context: grpc.aio.ServicerContext[Any, Any]) -> No
         raise TypeError(f"{step!r} is no step")
 
 
+async def _write(message: inference_pb2.GenerateResponse, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    try:
+        await context.write(message)
+    except grpc.aio.InternalError:  # what gRPC says of a write that waited when its call was cancelled
+        raise asyncio.CancelledError from None
+
+
 class FakeSearch(search_pb2_grpc.SearchServiceServicer):
     """SearchService by script."""
 
@@ -99,7 +106,7 @@ class FakeInference(inference_pb2_grpc.InferenceServiceServicer):
         try:
             for step in _next(self.scripts):
                 if isinstance(step, inference_pb2.GenerateResponse):
-                    await context.write(step)
+                    await _write(step, context)
                 else:
                     await _take(step, context)
         except asyncio.CancelledError:

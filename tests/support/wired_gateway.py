@@ -29,7 +29,10 @@ DOWN = RichStatus(grpc.StatusCode.UNAVAILABLE, "The engine is restarting.", reas
 class Wired:
     """A gateway between the two fakes, and a client of it."""
 
-    def __init__(self, channel: grpc.aio.Channel, search: FakeSearch, inference: FakeInference) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, search: FakeSearch, inference: FakeInference, address: str = ""
+    ) -> None:
+        self.address = address
         self.channel = channel
         self.stub = gateway_pb2_grpc.AnswerServiceStub(channel)
         self.search = search
@@ -82,7 +85,7 @@ async def wired(
         await server.set_serving(True)
         resources.push_async_callback(server.stop, 0)
         channel = await resources.enter_async_context(open_channel(address))
-        yield Wired(channel, fake_search, fake_inference)
+        yield Wired(channel, fake_search, fake_inference, address)
 
 
 def kinds(events: Sequence[gateway_pb2.AskResponse]) -> list[str]:

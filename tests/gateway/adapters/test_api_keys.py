@@ -7,9 +7,10 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.adapters.api_keys import ApiKeys, key_line, new_key, parse_keys
+from gateway.adapters.api_keys import ApiKeys, KeyLimits, key_line, new_key, parse_keys
 from groundwire_rpc.guard import CallRefused
 from groundwire_rpc.settings import FileSetting, SettingsError
+from tests.support.clocks import ManualClock
 
 SETTING = "GROUNDWIRE_GATEWAY_API_KEYS_FILE"
 
@@ -20,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def gate(file: Path, limit: int = 2) -> ApiKeys:
-    return ApiKeys(FileSetting(SETTING, file), max_concurrent_calls=limit)
+    return ApiKeys(FileSetting(SETTING, file), KeyLimits(limit))
 
 
 def refusal(keys: ApiKeys, token: str | None) -> tuple[grpc.StatusCode, str]:
@@ -123,3 +124,62 @@ def test_new_and_deleted_keys_count_at_once_and_a_damaged_file_changes_nothing(f
     assert "made-up" not in repr(logs)
     file.write_text("# nobody any more\n")
     assert refusal(keys, bob)[1] == "KEY_REFUSED"
+
+
+async def test_each_key_may_begin_so_many_calls_a_minute(file: Path) -> None:
+    alice, bob = new_key(), new_key()
+    file.write_text(f"{key_line('alice', alice)}\n{key_line('bob', bob)}\n")  # noqa: ASYNC240 - a small file
+    clock = ManualClock()
+    keys = ApiKeys(FileSetting(SETTING, file), KeyLimits(100, requests_per_minute=6), clock.monotonic)
+
+    def call(key: str) -> None:
+        holder = keys.identify(key)
+        holder.enter()
+        holder.leave()
+
+    for _ in range(6):
+        call(alice)
+    with pytest.raises(CallRefused) as caught:
+        call(alice)
+    status = caught.value.status
+    assert (status.code, status.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "KEY_RATE_LIMITED")
+    assert status.metadata == {"key": "alice", "limit": "6"}
+    assert status.retry_after_seconds == pytest.approx(10)
+    call(bob)
+    await clock.advance(9)
+    assert refusal(keys, alice)[1] == "KEY_RATE_LIMITED"  # and asking too early costs nothing
+    await clock.advance(1)
+    call(alice)
+    assert refusal(keys, alice)[1] == "KEY_RATE_LIMITED"
+    await clock.advance(3_600)
+    for _ in range(6):
+        call(alice)
+    assert refusal(keys, alice)[1] == "KEY_RATE_LIMITED"
+
+
+def test_a_call_that_is_refused_as_too_many_run_counts_for_no_rate(file: Path) -> None:
+    alice = new_key()
+    file.write_text(key_line("alice", alice) + "\n")
+    keys = ApiKeys(FileSetting(SETTING, file), KeyLimits(1, requests_per_minute=2), ManualClock().monotonic)
+    holder = keys.identify(alice)
+    holder.enter()
+    for _ in range(5):
+        assert refusal(keys, alice)[1] == "KEY_BUSY"
+    holder.leave()
+    holder.enter()
+    holder.leave()
+    assert refusal(keys, alice)[1] == "KEY_RATE_LIMITED"
+
+
+def test_keys_that_are_gone_are_forgotten_once_their_calls_have_ended(file: Path) -> None:
+    alice, bob = new_key(), new_key()
+    file.write_text(key_line("alice", alice) + "\n")
+    keys = gate(file)
+    keys.identify(alice).enter()
+    file.write_text(key_line("bob", bob) + "\n")
+    keys.identify(bob)
+    assert len(keys._holders) == 2
+    next(iter(keys._holders.values())).leave()
+    file.write_text(f"# again\n{key_line('bob', bob)}\n")
+    keys.identify(bob)
+    assert [holder.label for holder in keys._holders.values()] == ["bob"]

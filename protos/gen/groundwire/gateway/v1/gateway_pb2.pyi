@@ -8,7 +8,12 @@ behind the gateway failed, google.rpc.ErrorInfo names it in metadata["service"] 
 is that service's, whether before the first delta or after it:
   INVALID_ARGUMENT     google.rpc.BadRequest, one violation for every offending field
   FAILED_PRECONDITION  a service behind is not set up (for example no BRAVE_API_KEY)
-  RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
+  RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure. The gateway itself
+                       refuses so what it has no room for (GATEWAY_BUSY), more than one caller's part (CALLER_BUSY),
+                       more of an API key than its limits (KEY_BUSY, KEY_RATE_LIMITED), and ends so the stream of a
+                       reader that does not read (READER_TOO_SLOW); ErrorInfo's metadata names the limit and its value
+  UNAUTHENTICATED      the gateway wants an API key and none, or an unknown one, was sent; any method
+  PERMISSION_DENIED    never from the gateway itself, as keys have no roles; a proxy before it may
   UNAVAILABLE          a service behind cannot be reached or failed, or is not asked because it failed again and again
   DEADLINE_EXCEEDED    the caller's deadline, or 120 s where it set none, has passed or cannot be met
 
@@ -1273,10 +1278,19 @@ class GetStatusResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     BACKENDS_FIELD_NUMBER: _builtins.int
     RUNNING_ASKS_FIELD_NUMBER: _builtins.int
+    MAX_ASKS_FIELD_NUMBER: _builtins.int
+    HELD_MIB_FIELD_NUMBER: _builtins.int
+    HELD_LIMIT_MIB_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """version is the gateway's version, such as 0.1.0."""
     running_asks: _builtins.int
     """running_asks is how many questions are being answered now."""
+    max_asks: _builtins.int
+    """max_asks is how many may be; further ones are refused."""
+    held_mib: _builtins.int
+    """held_mib is how much memory is counted for questions and for answers on their way, in MiB, rounded up."""
+    held_limit_mib: _builtins.int
+    """held_limit_mib is how much may be; further questions are refused."""
     @_builtins.property
     def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackendStatus]:
         """backends are the services behind the gateway."""
@@ -1287,10 +1301,13 @@ class GetStatusResponse(_message.Message):
         version: _builtins.str = ...,
         backends: _abc.Iterable[Global___BackendStatus] | None = ...,
         running_asks: _builtins.int = ...,
+        max_asks: _builtins.int = ...,
+        held_mib: _builtins.int = ...,
+        held_limit_mib: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "running_asks", b"running_asks", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "held_limit_mib", b"held_limit_mib", "held_mib", b"held_mib", "max_asks", b"max_asks", "running_asks", b"running_asks", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,7 +72,7 @@ class AnswerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """GetStatus tells which services stand behind the gateway and how they are.
+        """GetStatus tells which services stand behind the gateway and how they are. It answers however busy the gateway is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

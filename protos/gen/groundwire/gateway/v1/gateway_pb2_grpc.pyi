@@ -8,7 +8,12 @@ behind the gateway failed, google.rpc.ErrorInfo names it in metadata["service"] 
 is that service's, whether before the first delta or after it:
   INVALID_ARGUMENT     google.rpc.BadRequest, one violation for every offending field
   FAILED_PRECONDITION  a service behind is not set up (for example no BRAVE_API_KEY)
-  RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure
+  RESOURCE_EXHAUSTED   too busy or out of quota: google.rpc.RetryInfo or google.rpc.QuotaFailure. The gateway itself
+                       refuses so what it has no room for (GATEWAY_BUSY), more than one caller's part (CALLER_BUSY),
+                       more of an API key than its limits (KEY_BUSY, KEY_RATE_LIMITED), and ends so the stream of a
+                       reader that does not read (READER_TOO_SLOW); ErrorInfo's metadata names the limit and its value
+  UNAUTHENTICATED      the gateway wants an API key and none, or an unknown one, was sent; any method
+  PERMISSION_DENIED    never from the gateway itself, as keys have no roles; a proxy before it may
   UNAVAILABLE          a service behind cannot be reached or failed, or is not asked because it failed again and again
   DEADLINE_EXCEEDED    the caller's deadline, or 120 s where it set none, has passed or cannot be met
 
@@ -52,7 +57,7 @@ class AnswerServiceStub:
     Answer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.AnswerRequest, _gateway_pb2.AnswerResponse]
     """Answer is Ask gathered into one message."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
-    """GetStatus tells which services stand behind the gateway and how they are."""
+    """GetStatus tells which services stand behind the gateway and how they are. It answers however busy the gateway is."""
 
 @_typing.type_check_only
 class AnswerServiceAsyncStub(AnswerServiceStub):
@@ -66,7 +71,7 @@ class AnswerServiceAsyncStub(AnswerServiceStub):
     Answer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.AnswerRequest, _gateway_pb2.AnswerResponse]  # type: ignore[assignment]
     """Answer is Ask gathered into one message."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """GetStatus tells which services stand behind the gateway and how they are."""
+    """GetStatus tells which services stand behind the gateway and how they are. It answers however busy the gateway is."""
 
 class AnswerServiceServicer(metaclass=_abc_1.ABCMeta):
     """AnswerService answers questions from sources."""
@@ -95,6 +100,6 @@ class AnswerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetStatusResponse, _abc.Awaitable[_gateway_pb2.GetStatusResponse]]:
-        """GetStatus tells which services stand behind the gateway and how they are."""
+        """GetStatus tells which services stand behind the gateway and how they are. It answers however busy the gateway is."""
 
 def add_AnswerServiceServicer_to_server(servicer: AnswerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
