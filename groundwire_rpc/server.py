@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from groundwire_rpc.connections import Connections
 from groundwire_rpc.guard import Guard
+from groundwire_rpc.malformed import MalformedRequests
 from groundwire_rpc.security import ServerSecurity
 from groundwire_rpc.telemetry import OFF, Telemetry, TelemetryInterceptor
 
@@ -66,7 +67,7 @@ class RpcServer:
         self._hurried = asyncio.Event()
         guards = [Guard(security.gate)] if security.gate is not None else []
         watchers = [TelemetryInterceptor(telemetry, service_names)] if telemetry.is_on else []
-        self.grpc_server = grpc.aio.server(options=connections.server_options(), interceptors=[*watchers, *guards])
+        self.grpc_server = grpc.aio.server(options=connections.server_options(), interceptors=[*watchers, *guards, MalformedRequests()])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if security.reflection:
