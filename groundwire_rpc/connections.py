@@ -22,7 +22,7 @@ BUFFER_BYTES: Final = 64 * 1024
 """What gRPC holds of a stream beside one message: of what it has yet to send, and of what nobody has read yet."""
 
 MAX_STREAMS: Final = 1_024
-"""Calls at once on one connection. A client of gRPC's own keeps further ones back until one of them ends."""
+"""Calls at once on one connection. Clients of gRPC's own keep further ones back; what comes all the same is refused."""
 
 MIN_PING_SECONDS: Final = 5.0
 """How often a client may ping while no data flows. One that pings more often is sent away, with ENHANCE_YOUR_CALM."""
@@ -67,6 +67,8 @@ class Connections:
     """0: for ever."""
     age_grace_seconds: float = 600.0
     handshake_seconds: float = HANDSHAKE_SECONDS
+    keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS
+    min_ping_seconds: float = MIN_PING_SECONDS
 
     def server_options(self) -> Options:
         """The options of a server."""
@@ -74,9 +76,8 @@ class Connections:
             ("grpc.so_reuseport", 0),  # else two servers could silently share a port
             *_MESSAGES,
             ("grpc.max_concurrent_streams", MAX_STREAMS),
-            ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_seconds)),
-            ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_SECONDS)),
-            ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(MIN_PING_SECONDS)),
+            *_keepalive(self.keepalive_seconds, self.keepalive_timeout_seconds),
+            ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(self.min_ping_seconds)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.server_handshake_timeout_ms", _milliseconds(self.handshake_seconds)),
         )
@@ -88,15 +89,16 @@ class Connections:
         return options
 
 
-def channel_options(keepalive_seconds: float = 20.0) -> Options:
+def channel_options(
+    keepalive_seconds: float = 20.0, keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS
+) -> Options:
     """The options of a client channel."""
     return (
         *_MESSAGES,
         # Without this a stream that nobody reads would grow to megabytes, where the connection is fast.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", BUFFER_BYTES),
-        ("grpc.keepalive_time_ms", _milliseconds(keepalive_seconds)),
-        ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_SECONDS)),
+        *_keepalive(keepalive_seconds, keepalive_timeout_seconds),
         ("grpc.http2.max_pings_without_data", 0),
         # The services retry by their own rules, before the first delta only.
         ("grpc.enable_retries", 0),
@@ -117,6 +119,15 @@ _MESSAGES: Final[Options] = (
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.http2.write_buffer_size", BUFFER_BYTES),
 )
+
+
+def _keepalive(seconds: float, timeout_seconds: float) -> Options:
+    return (
+        ("grpc.keepalive_time_ms", _milliseconds(seconds)),
+        # It is the second that gives a silent peer up; alone, the first leaves that to the second's own 60 s.
+        ("grpc.keepalive_timeout_ms", _milliseconds(timeout_seconds)),
+        ("grpc.http2.ping_timeout_ms", _milliseconds(timeout_seconds)),
+    )
 
 
 def _milliseconds(seconds: float) -> int:
