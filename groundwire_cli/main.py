@@ -89,6 +89,32 @@ def status(
 
 
 @app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one frame, after one interval, and exit.")] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="How long from one frame to the next.")
+    ] = 1.0,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the gateway is. Default: GROUNDWIRE_GATEWAY_TARGET, or here."),
+    ] = None,
+) -> None:
+    """Show live how busy the services are: streams, queue, tokens a second, KV cache, quota, circuits. Ctrl-C leaves.
+
+    Examples:
+
+    groundwire top
+
+    groundwire top --once
+
+    groundwire top --interval 10 >> top.log
+    """
+    from groundwire_cli.top import show_top
+
+    show_top(target=target, interval_seconds=interval, once=once)
+
+
+@app.command()
 def demo(
     question: Annotated[
         list[str] | None, typer.Argument(help="A question of your own about this project.", show_default=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -80,26 +81,43 @@ class Report:
 
 async def gather_report(targets: Mapping[str, str], security: Mapping[str, ChannelSecurity] | None = None) -> Report:
     """Ask all of them at once. `targets` and `security` by the service's name; without security in plaintext."""
+    async with status_calls(targets, security) as ask:
+        return await ask()
+
+
+@asynccontextmanager
+async def status_calls(
+    targets: Mapping[str, str], security: Mapping[str, ChannelSecurity] | None = None
+) -> AsyncIterator[Callable[[], Awaitable[Report]]]:
+    """The same to ask again and again: the connections last as long as the block."""
     secured = security or {}
     async with (
         open_channel(targets["gateway"], secured.get("gateway", PLAINTEXT)) as to_gateway,
         open_channel(targets["search"], secured.get("search", PLAINTEXT)) as to_search,
         open_channel(targets["inference"], secured.get("inference", PLAINTEXT)) as to_inference,
     ):
-        gateway_stub = gateway_pb2_grpc.AnswerServiceStub(to_gateway)
-        search_stub = search_pb2_grpc.SearchServiceStub(to_search)
-        inference_stub = inference_pb2_grpc.InferenceServiceStub(to_inference)
-        async with asyncio.TaskGroup() as group:
-            ask = group.create_task
-            gateway = ask(_health(GATEWAY, targets["gateway"], to_gateway))
-            search = ask(_health(SEARCH, targets["search"], to_search))
-            inference = ask(_health(INFERENCE, targets["inference"], to_inference))
-            gateway_status = ask(_told(gateway_stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
-            search_status = ask(_told(search_stub.GetStatus(search_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS)))
-            inference_status = ask(
-                _told(inference_stub.GetStatus(inference_pb2.GetStatusRequest(), timeout=TIMEOUT_SECONDS))
-            )
-            model = ask(_told(inference_stub.GetModel(inference_pb2.GetModelRequest(), timeout=TIMEOUT_SECONDS)))
+        yield lambda: _ask_all(targets, to_gateway, to_search, to_inference)
+
+
+async def _ask_all(
+    targets: Mapping[str, str],
+    to_gateway: grpc.aio.Channel,
+    to_search: grpc.aio.Channel,
+    to_inference: grpc.aio.Channel,
+) -> Report:
+    gateway_stub = gateway_pb2_grpc.AnswerServiceStub(to_gateway)
+    search_stub = search_pb2_grpc.SearchServiceStub(to_search)
+    inference_stub = inference_pb2_grpc.InferenceServiceStub(to_inference)
+    seconds = TIMEOUT_SECONDS
+    async with asyncio.TaskGroup() as group:
+        ask = group.create_task
+        gateway = ask(_health(GATEWAY, targets["gateway"], to_gateway))
+        search = ask(_health(SEARCH, targets["search"], to_search))
+        inference = ask(_health(INFERENCE, targets["inference"], to_inference))
+        gateway_status = ask(_told(gateway_stub.GetStatus(gateway_pb2.GetStatusRequest(), timeout=seconds)))
+        search_status = ask(_told(search_stub.GetStatus(search_pb2.GetStatusRequest(), timeout=seconds)))
+        inference_status = ask(_told(inference_stub.GetStatus(inference_pb2.GetStatusRequest(), timeout=seconds)))
+        model = ask(_told(inference_stub.GetModel(inference_pb2.GetModelRequest(), timeout=seconds)))
     return Report(
         gateway=_with_refusal(gateway.result(), gateway_status.result()),
         search=_with_refusal(search.result(), search_status.result()),

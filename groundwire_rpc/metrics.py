@@ -10,7 +10,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from groundwire_rpc.version import version
 
@@ -43,6 +51,7 @@ class BoundedLabel:
 
 def new_registry(service: str) -> CollectorRegistry:
     """A registry with what is known of the process: memory, CPU time, open files, version."""
+    disable_created_metrics()  # a series more for each counter and histogram, which Prometheus makes no use of
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

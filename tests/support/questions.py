@@ -65,11 +65,12 @@ async def stream(
     *,
     timeout_seconds: float = 60,
     at_first_delta: Callable[[], None] = lambda: None,
+    metadata: tuple[tuple[str, str], ...] = (),
 ) -> Streamed:
     """Ask, and take what comes, a failure included."""
     streamed = Streamed()
     try:
-        async for event in gateway.Ask(request, timeout=timeout_seconds):
+        async for event in gateway.Ask(request, timeout=timeout_seconds, metadata=metadata):
             if event.HasField("delta") and "delta" not in streamed.kinds:
                 at_first_delta()
             streamed.events.append(event)
