@@ -13,12 +13,14 @@ SOAK_MINUTES ?= 10
 SERVICE ?= gateway
 TRAINING := .groundwire/training
 TRAIN := $(TRAINING)/venv/bin/python -m models.builtin.training --work $(TRAINING)
+FUZZ_INPUTS ?= 1000000
+FUZZ_SECONDS ?= 1200
 TRAIN_MINUTES ?= 300
 ANNEAL_MINUTES ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
-	bench-engine bench-quality builtin-model soak build clean
+	bench-engine bench-quality builtin-model soak fuzz search-faults audit build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +82,12 @@ builtin-model: $(TRAINING)/venv/.ready ## train the built-in model (on Debian; g
 
 soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+fuzz: setup ## try mutated inputs on every RPC and parser (FUZZ_INPUTS=1000000 FUZZ_SECONDS=1200)
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.fuzz --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)
+
+search-faults: setup ## kill indexing 200 times, fill its disk, and let Brave misbehave (about 10 minutes)
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.search_faults
 
 check: setup lint types imports proto-lint proto-check ## everything that must hold before a commit, but the tests
 

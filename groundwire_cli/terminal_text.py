@@ -73,4 +73,4 @@ def link_target(url: str) -> str | None:
     if not url.lower().startswith(("http://", "https://")):
         return None
     # What is not printable ASCII is percent-encoded, so nothing in it can end the hyperlink's own sequence.
-    return urllib.parse.quote(url, safe="!#$%&'()*+,/:;=?@[]~-._")
+    return urllib.parse.quote(url, safe="!#$%&'()*+,/:;=?@[]~-._", errors="replace")

@@ -66,7 +66,7 @@ class GrammarGate:
 
     def _checked(self, response_format: ResponseFormat) -> str:
         try:
-            gbnf = write_gbnf(_grammar(response_format))
+            gbnf = write_gbnf(read_grammar(response_format))
         except RecursionError:
             raise BadGrammar("it is nested too deeply") from None
         problem = self._process.check(gbnf)
@@ -75,7 +75,8 @@ class GrammarGate:
         return gbnf
 
 
-def _grammar(response_format: ResponseFormat) -> Grammar:
+def read_grammar(response_format: ResponseFormat) -> Grammar:
+    """The grammar that a response format means. Raises BadGrammar, and RecursionError where it is nested too deeply."""
     if response_format.kind is GrammarKind.GBNF:
         return checked_gbnf(response_format.source)
     schema = read_schema(response_format.source)

@@ -95,7 +95,7 @@ class BraveHttp:
                 return _same_origin(url, response.headers.get("location", ""))
             body = await _read(response)
         received = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, received, _json(body, self._token.get_secret_value()))
+        return Reply(response.status_code, received, json_of(body, self._token.get_secret_value()))
 
 
 def _same_origin(url: httpx.URL, location: str) -> httpx.URL:
@@ -129,7 +129,8 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _json(body: bytes, token: str) -> object:
+def json_of(body: bytes, token: str) -> object:
+    """The body as JSON, without the token; None where it is not JSON."""
     # An answer that quotes the request must not bring the token back into a message.
     text = body.decode("utf-8", errors="replace").replace(token, "[token]")
     try:

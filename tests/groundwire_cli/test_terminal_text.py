@@ -46,6 +46,10 @@ def test_an_endless_control_string_hides_no_text() -> None:
     assert printable("\x1b]0;" + "x" * 5000) == "]0;" + "x" * 5000
 
 
+def test_a_link_that_is_no_unicode_is_shown_all_the_same() -> None:
+    assert link_target("https://example.org/\udcab") == "https://example.org/%3F"
+
+
 def test_a_line_has_no_line_end() -> None:
     assert printable_line("  two\n\nlines\tand \x1b[1mmore ") == "two lines and more"
 
