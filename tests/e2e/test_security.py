@@ -163,6 +163,25 @@ async def test_a_deleted_key_is_refused_and_a_new_one_taken_by_the_running_gatew
         file.write_text(before)
 
 
+async def test_one_keys_kept_prompts_are_of_no_use_to_another(secured: Secured) -> None:
+    other = made(secured.stack.folder, "keys", "new", "other").strip()
+    question = ("ask", "--json", "--max-tokens", "2", "What does an anemometer measure, and where does it stand?")
+
+    async def cached_tokens(key: str) -> int:
+        asked = await secured.command(*question, key=key)
+        (finished,) = (event["finished"] for event in map(json.loads, asked.stdout.splitlines()) if "finished" in event)
+        return int(finished["usage"]["cached_tokens"])
+
+    try:
+        await cached_tokens(secured.key)
+        assert await cached_tokens(secured.key) > 0
+        assert await cached_tokens(other) == 0
+        assert await cached_tokens(other) > 0
+    finally:
+        made(secured.stack.folder, "keys", "remove", "other")
+    assert made(secured.stack.folder, "keys", "list") == "tests\n"
+
+
 async def test_all_certificates_change_while_everything_runs(secured: Secured, tmp_path: Path) -> None:
     certificates = secured.stack.folder / "certs"
     old = tmp_path / "old"
