@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
@@ -83,4 +84,5 @@ def _escape_controls(
 def _escaped_traceback(output: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, exc_info)
-    output.write(escaped(text.getvalue(), keep="\n"))
+    # Indented, so that no line of an error's message can pose as one of the log.
+    output.write(textwrap.indent(escaped(text.getvalue(), keep="\n"), "    "))

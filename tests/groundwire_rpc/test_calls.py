@@ -10,9 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
-from groundwire_rpc.calls import serving_call
+from groundwire_rpc.calls import current_call, serving_call
 from groundwire_rpc.channels import open_channel
 from groundwire_rpc.metadata import CallMetadata, new_call_metadata, remaining_seconds
 from groundwire_rpc.server import RpcServer
@@ -208,3 +209,35 @@ async def test_a_cancelled_call_is_logged_as_one(served: Served) -> None:
         while not logs:
             await asyncio.sleep(0.01)
     assert logs[0]["code"] == "CANCELLED"
+
+
+async def test_every_line_of_a_call_bears_its_ids_and_the_last_one_what_was_noted() -> None:
+    log = structlog.get_logger("test")
+
+    async def behave(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        async with serving_call("Do", context, table) as served:
+            assert current_call() is served
+            served.note(tokens=7, seconds_waited=0.123456, left_out=None, rpc="forged")
+            log.info("in between")
+            await asyncio.gather(asyncio.create_task(later()))
+        return b""
+
+    async def later() -> None:
+        log.info("in a task of its own")
+
+    server = RpcServer("127.0.0.1:0", [SCRIPTED_SERVICE])
+    add_scripted_service(server.grpc_server, behave)
+    address = await server.start()
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        async with open_channel(address) as channel:
+            for number in range(2):
+                await channel.unary_unary(SCRIPTED_METHOD)(b"", timeout=10, metadata=(("x-request-id", str(number)),))
+        await server.stop(1)
+    assert current_call() is None
+    for number in range(2):
+        lines = [entry for entry in logs if entry.get("request_id") == str(number)]
+        assert [line["event"] for line in lines] == ["in between", "in a task of its own", "call"]
+        assert len({line["trace_id"] for line in lines}) == 1
+        last = lines[-1]
+        assert (last["rpc"], last["code"], last["tokens"], last["seconds_waited"]) == ("Do", "OK", 7, 0.1235)
+        assert "left_out" not in last
