@@ -15,6 +15,7 @@ import typer
 from groundwire_cli.errors import CommandError, Interrupted
 from groundwire_cli.model_progress import ModelProgress, megabytes
 from groundwire_cli.terminal import write_output
+from groundwire_cli.terminal_text import printable, printable_line
 from groundwire_cli.tune import tune
 from groundwire_rpc.settings import SettingsError
 from inference_service.adapters.model_files import (
@@ -77,7 +78,7 @@ def pull(
     verb = (
         f"downloaded ({megabytes(pulled.downloaded_bytes)}) and checked" if pulled.downloaded_bytes else "already here"
     )
-    write_output(f"{entry.name} is {verb}: {pulled.path}\n")
+    write_output(f"{entry.name} is {verb}: {printable_line(str(pulled.path))}\n")
     if isinstance(entry.source, HubSource) and config.model != entry.name:
         write_output(f"Use it with: GROUNDWIRE_MODEL={entry.name if manifest is None else pulled.path} groundwire up\n")
 
@@ -91,7 +92,8 @@ def list_(manifest: ManifestOption = None) -> None:
     for entry in known.models.values():
         mark = "*" if entry.name == config.model else " "
         size, state = megabytes(entry.size_bytes), _state(entry, config)
-        write_output(f"{mark} {entry.name:<{width}}  {size:>9}  {entry.licence:<10}  {state:<24}  {entry.title}\n")
+        line = f"{mark} {entry.name:<{width}}  {size:>9}  {entry.licence:<10}  {state:<24}  {entry.title}"
+        write_output(f"{printable(line)}\n")  # a manifest may be someone else's
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundwire_cli.errors import CommandError, OutputClosed, OutputFailed
+from groundwire_cli.terminal_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,13 +55,13 @@ def write_output(text: str) -> None:
 
 
 def report_error(error: CommandError) -> None:
-    """Print the error on standard error. Nothing for an empty message."""
+    """Print the error on standard error, safe to show whatever it quotes. Nothing for an empty message."""
     if error.message:
         from rich.text import Text
 
         with contextlib.suppress(OSError, OutputClosed, OutputFailed):
             error_console().print(
-                Text("groundwire: ", style="bold red").append(error.message, style="not bold default")
+                Text("groundwire: ", style="bold red").append(printable(error.message), style="not bold default")
             )
 
 
