@@ -48,7 +48,10 @@ def _detail(text: str, style: str = "") -> Text:
 
 def _gateway(status: gateway_pb2.GetStatusResponse, report: Report) -> list[Text]:
     asks = "1 question" if status.running_asks == 1 else f"{status.running_asks:,} questions"
-    lines = [_detail(f"version {printable_line(status.version)}, {asks} being answered")]
+    told = f"version {printable_line(status.version)}, {asks} being answered"
+    if status.max_asks:
+        told += f", {status.max_asks:,} at most; {status.held_mib:,} of {status.held_limit_mib:,} MiB held for them"
+    lines = [_detail(told)]
     seen_here = {"search": report.search, "inference": report.inference}
     for backend in status.backends:
         lines += _circuit(backend)
@@ -78,10 +81,13 @@ def _circuit(backend: gateway_pb2.BackendStatus) -> list[Text]:
 
 def _search(status: search_pb2.GetStatusResponse) -> list[Text]:
     default = _PROVIDERS.get(status.default_provider, "unknown")
+    searches = (
+        f", {status.running_searches:,} of {status.max_searches:,} searches running" if status.max_searches else ""
+    )
     lines = [
         _detail(
             f"version {printable_line(status.version)}, searches {default} by default, "
-            f"{status.cached_queries:,} answers cached"
+            f"{status.cached_queries:,} answers cached{searches}"
         )
     ]
     for provider in status.providers:

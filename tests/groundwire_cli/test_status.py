@@ -99,6 +99,14 @@ def test_everything_that_was_promised_is_shown() -> None:
     assert report().all_serve
 
 
+def test_what_may_run_at_once_is_shown() -> None:
+    busy = gateway_pb2.GetStatusResponse(version="0.1.0", running_asks=2, max_asks=256, held_mib=3, held_limit_mib=1024)
+    searching = search_pb2.GetStatusResponse(version="0.1.0", running_searches=4, max_searches=100)
+    text = shown(report(gateway_status=busy, search_status=searching))
+    assert "2 questions being answered, 256 at most; 3 of 1,024 MiB held for them" in text
+    assert "0 answers cached, 4 of 100 searches running" in text
+
+
 def test_an_engine_that_has_done_nothing_and_keeps_nothing_says_so() -> None:
     idle = inference_pb2.GetStatusResponse(version="0.1.0", slots=4, queue_capacity=64, kv_cells=4096)
     text = shown(report(inference_status=idle))

@@ -16,6 +16,7 @@ from gateway.server import build_server
 from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from groundwire_rpc.channels import open_channel
 from groundwire_rpc.status import RichStatus, from_rpc_error
+from groundwire_rpc.telemetry import OFF, Telemetry
 from tests.support.fake_services import FakeInference, FakeSearch, answer_script, found, serving
 
 QUESTION = gateway_pb2.AskRequest(question="What is the capital of Austria?")
@@ -72,6 +73,7 @@ class Wired:
 async def wired(
     search: Sequence[Sequence[object]] = ([TWO_SOURCES],),
     inference: Sequence[Sequence[object]] = (answer_script("Vienna [1]."),),
+    telemetry: Telemetry = OFF,
     **settings: Any,
 ) -> AsyncIterator[Wired]:
     """Start all three; `settings` are the gateway's."""
@@ -80,7 +82,7 @@ async def wired(
         settings.setdefault("search_target", await resources.enter_async_context(serving(fake_search)))
         settings.setdefault("inference_target", await resources.enter_async_context(serving(fake_inference)))
         config = GatewayConfig(gateway_listen="127.0.0.1:0", **settings)
-        server = build_server(config, resources)
+        server = build_server(config, resources, telemetry)
         address = await server.start()
         await server.set_serving(True)
         resources.push_async_callback(server.stop, 0)
