@@ -23,7 +23,7 @@ ANNEAL_MINUTES ?= 20
 	bench-engine bench-quality builtin-model soak fuzz search-faults audit build clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the virtual environment (llama.cpp is compiled once: several minutes)
 
@@ -85,6 +85,10 @@ soak: setup ## 10 minutes of random calls, cancels and deadlines against the inf
 
 fuzz: setup ## try mutated inputs on every RPC and parser (FUZZ_INPUTS=1000000 FUZZ_SECONDS=1200)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.fuzz --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)
+
+# It asks others on the network, and what they know changes by itself: `make check` must not depend on it.
+audit: setup ## ask for known vulnerabilities of the pinned packages
+	@$(BIN)/python .ci/audit $(BIN)/uv constraints.txt
 
 search-faults: setup ## kill indexing 200 times, fill its disk, and let Brave misbehave (about 10 minutes)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.search_faults

@@ -161,7 +161,11 @@ async def fleet(folder: Path, model: Path) -> AsyncIterator[Fleet]:
             "inference": await _start(inference_server, resources),
         }
         inference_config = InferenceConfig(
-            model=str(model), inference_slots=_CONCURRENT, inference_context=8_192, inference_threads=1
+            model=str(model),
+            inference_slots=_CONCURRENT,
+            inference_context=8_192,
+            inference_threads=1,
+            inference_prefix_cache_mib=64,
         )
         generation.attach(await open_model(inference_config, resources, lambda _: None))
         gateway_config = GatewayConfig(
