@@ -10,6 +10,7 @@ PACKAGES := groundwire_rpc search_service inference_service gateway groundwire_e
 CODE := $(PACKAGES) benchmarks models tests
 BENCH_ARGS ?=
 SOAK_MINUTES ?= 10
+FAULTS_ARGS ?=
 SERVICE ?= gateway
 TRAINING := .groundwire/training
 TRAIN := $(TRAINING)/venv/bin/python -m models.builtin.training --work $(TRAINING)
@@ -20,7 +21,7 @@ ANNEAL_MINUTES ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
-	bench-engine bench-quality builtin-model soak fuzz search-faults audit build clean
+	bench-engine bench-quality builtin-model soak faults fuzz search-faults audit build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,8 +81,12 @@ builtin-model: $(TRAINING)/venv/.ready ## train the built-in model (on Debian; g
 	@$(TRAIN) train --minutes $(ANNEAL_MINUTES) --anneal --save-as annealed.pt
 	@$(TRAIN) export --checkpoint annealed.pt --output models/builtin/groundwire-builtin.gguf
 
-soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service
+soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service, then the faults
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
+	@$(MAKE) --no-print-directory faults
+
+faults: setup ## overload, cancel, kill, read slowly (half an hour on an idle machine; FAULTS_ARGS=--short)
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.faults $(FAULTS_ARGS)
 
 fuzz: setup ## try mutated inputs on every RPC and parser (FUZZ_INPUTS=1000000 FUZZ_SECONDS=1200)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.fuzz --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)

@@ -101,6 +101,10 @@ class Fleet:
             raise CommandError(f"The {service.name} service did not get ready: {error}") from None
         return local_address(address)
 
+    def pid(self, name: str) -> int | None:
+        """The process id of a service. None while it is not running."""
+        return self._supervisor.pid(name)
+
     async def watch(self) -> None:
         """Wait until a service cannot be kept running. Raises CommandError then; does not return otherwise."""
         try:

@@ -61,6 +61,8 @@ class Outcome:
     """Its last event came."""
     status: RichStatus | None = None
     """How it failed. None where it ended as it should."""
+    ended: float = 0.0
+    """When, in monotonic seconds."""
     pushback: bool = False
     """It had the trailer that tells gRPC's own clients when to come back."""
 
@@ -91,11 +93,13 @@ async def generate(
                 await asyncio.sleep(pause_seconds)
     except grpc.aio.AioRpcError as error:
         pushback = any(key == PUSHBACK_TRAILER for key, _ in error.trailing_metadata() or ())
-        seconds = time.monotonic() - started
-        return Outcome(error.code(), seconds, tokens, whole, from_rpc_error(error), pushback)
-    return Outcome(grpc.StatusCode.OK, time.monotonic() - started, tokens, whole)
+        now = time.monotonic()
+        return Outcome(error.code(), now - started, tokens, whole, from_rpc_error(error), now, pushback)
+    now = time.monotonic()
+    return Outcome(grpc.StatusCode.OK, now - started, tokens, whole, ended=now)
 
 
-def tokens_of(outcomes: Sequence[Outcome]) -> int:
-    """All that was received of whole answers."""
-    return sum(outcome.tokens for outcome in outcomes if outcome.code is grpc.StatusCode.OK)
+def goodput(outcomes: Sequence[Outcome], *, since: float, seconds: float) -> float:
+    """Tokens a second in whole answers that ended within so long after `since`."""
+    ended = [each for each in outcomes if each.code is grpc.StatusCode.OK and each.ended <= since + seconds]
+    return sum(outcome.tokens for outcome in ended) / seconds

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from benchmarks.faults.calls import Outcome, generate, own_channel, sized_request, tokens_of
+from benchmarks.faults.calls import Outcome, generate, goodput, own_channel, sized_request
 from benchmarks.faults.rows import Row, at_least, at_most, exactly, percentile
 from benchmarks.soak.watch import footprint
 from groundwire.inference.v1 import inference_pb2 as pb
@@ -42,23 +43,16 @@ class Probes:
 class Overload:
     """What came of it."""
 
-    peak: Sequence[Outcome]
-    peak_seconds: float
     outcomes: Sequence[Outcome]
+    goodput: float
+    """Tokens a second in whole answers."""
     seconds: float
-    factor: float
     probes: Probes
 
     @property
     def refused(self) -> list[Outcome]:
         """The calls that were not taken."""
         return [outcome for outcome in self.outcomes if outcome.code is grpc.StatusCode.RESOURCE_EXHAUSTED]
-
-    @property
-    def goodput_share(self) -> float:
-        """Tokens a second in whole answers, as a share of those at capacity."""
-        at_capacity = tokens_of(self.peak) / self.peak_seconds
-        return (tokens_of(self.outcomes) / self.seconds) / at_capacity
 
     def badly_refused(self) -> list[Outcome]:
         """Refusals that do not tell why, or when to come back."""
@@ -73,27 +67,35 @@ class Overload:
         ]
 
 
-async def overload(
-    address: str, pid: int, *, slots: int, seconds: float, factor: float, seed: int = 1, peak_seconds: float = 10.0
-) -> Overload:
-    """Find the throughput at capacity, then send `factor` times as much for so long, and wait for every call's end."""
+async def goodput_at_capacity(address: str, *, slots: int, seconds: float, seed: int = 1) -> float:
+    """Tokens a second in whole answers, with one caller for each slot who asks again as soon as they have an answer."""
     random = Random(seed)
     async with _stubs(address) as stubs:
         started = time.monotonic()
-        peak = await _at_capacity(stubs, random, slots=slots, seconds=peak_seconds)
-        took = time.monotonic() - started
-        rate = factor * tokens_of(peak) / took / ANSWER_TOKENS
-        probes = Probes()
-        probing = asyncio.create_task(_probe(address, pid, probes))
-        try:
+        outcomes: list[Outcome] = []
+
+        async def ask(number: int) -> None:
+            while time.monotonic() < started + seconds:
+                stub = stubs[number % len(stubs)]
+                outcomes.append(await generate(stub, _request(random), timeout_seconds=PATIENCE_SECONDS))
+
+        await asyncio.gather(*(ask(number) for number in range(slots)))
+    return goodput(outcomes, since=started, seconds=seconds)
+
+
+async def overload(address: str, pid: int, *, calls_a_second: float, seconds: float, seed: int = 1) -> Overload:
+    """Send so many calls a second for so long, and wait for every call's end."""
+    probes = Probes()
+    probing = asyncio.create_task(_probe(address, pid, probes))
+    try:
+        async with _stubs(address) as stubs:
             started = time.monotonic()
-            outcomes = await _offer(stubs, random, calls_a_second=rate, seconds=seconds)
-            lasted = time.monotonic() - started
-        finally:
-            probing.cancel()
-            with suppress(asyncio.CancelledError):
-                await probing
-    return Overload(peak, took, outcomes, lasted, factor, probes)
+            outcomes = await _offer(stubs, Random(seed), calls_a_second=calls_a_second, seconds=seconds)
+    finally:
+        probing.cancel()
+        with suppress(asyncio.CancelledError):
+            await probing
+    return Overload(outcomes, goodput(outcomes, since=started, seconds=seconds), seconds, probes)
 
 
 class _stubs:  # noqa: N801 - used like a function
@@ -110,25 +112,11 @@ class _stubs:  # noqa: N801 - used like a function
             await channel.__aexit__(None, None, None)
 
 
-Stubs = Sequence[inference_pb2_grpc.InferenceServiceAsyncStub]
+Stubs: TypeAlias = "Sequence[inference_pb2_grpc.InferenceServiceAsyncStub]"
 
 
 def _request(random: Random) -> pb.GenerateRequest:
     return sized_request(random, prompt=PROMPT_TOKENS, answer=ANSWER_TOKENS)
-
-
-async def _at_capacity(stubs: Stubs, random: Random, *, slots: int, seconds: float) -> list[Outcome]:
-    """One caller for each slot, who asks again as soon as it has an answer."""
-    end = time.monotonic() + seconds
-    outcomes: list[Outcome] = []
-
-    async def ask(number: int) -> None:
-        while time.monotonic() < end:
-            stub = stubs[number % len(stubs)]
-            outcomes.append(await generate(stub, _request(random), timeout_seconds=PATIENCE_SECONDS))
-
-    await asyncio.gather(*(ask(number) for number in range(slots)))
-    return outcomes
 
 
 async def _offer(stubs: Stubs, random: Random, *, calls_a_second: float, seconds: float) -> list[Outcome]:
@@ -169,12 +157,12 @@ async def _probe(address: str, pid: int, probes: Probes) -> None:
             await asyncio.sleep(PROBE_SECONDS)
 
 
-def rows(result: Overload) -> Iterator[Row]:
-    """What the overload has to hold."""
-    test = f"{TEST}, {result.factor:g} x capacity for {result.seconds:.0f} s"
+def rows(result: Overload, *, factor: float, peak: float) -> Iterator[Row]:
+    """What `factor` times the capacity must not do. `peak` is the goodput at capacity."""
+    test = f"{TEST}, {factor:g} x capacity for {result.seconds:g} s"
     codes = Counter(outcome.code for outcome in result.outcomes)
     served, refused = codes[grpc.StatusCode.OK], len(result.refused)
-    yield Row(test, "tokens/s at capacity", round(tokens_of(result.peak) / result.peak_seconds, 1))
+    yield Row(test, "tokens/s at capacity", round(peak, 1))
     yield Row(test, "calls offered", len(result.outcomes))
     yield Row(test, "calls answered", served)
     yield at_least(test, "calls refused", refused, 1)
@@ -182,7 +170,7 @@ def rows(result: Overload) -> Iterator[Row]:
     yield exactly(test, "refusals without reason, limit, RetryInfo or pushback", len(result.badly_refused()), 0)
     dishonest = sum(not outcome.honest for outcome in result.outcomes)
     yield exactly(test, "half answers that look whole, or whole ones that failed", dishonest, 0)
-    yield at_least(test, "goodput, share of that at capacity", round(result.goodput_share, 3), 0.9)
+    yield at_least(test, "goodput, share of that at capacity", round(result.goodput / peak, 3), 0.9)
     refusals = [outcome.seconds for outcome in result.refused]
     yield at_most(test, "refusal, p99 ms", round(1000 * percentile(refusals, 0.99), 1), 50)
     yield at_most(test, "health, p99 ms", round(1000 * percentile(result.probes.seconds, 0.99), 1), 100)
