@@ -217,6 +217,12 @@ class IndexWriter:
         return root
 
     def _upsert_root(self, path: Path, is_folder: bool) -> Root:
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:
+            raise IndexNotWritable(
+                "A name in this path is no UTF-8, which the local index cannot keep. Rename it."
+            ) from None
         # The same path may be there already: added by another process, or once a file and now a folder.
         (id_,) = self._connection.execute(
             "INSERT INTO roots (path, is_folder) VALUES (?, ?)"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from search_service.adapters.local_index_errors import IndexNotWritable
 from search_service.adapters.local_index_files import MAX_FILE_BYTES
 from search_service.adapters.local_index_reader import IndexReader
 from search_service.adapters.local_index_store import IndexWriter
@@ -126,6 +127,13 @@ def test_a_link_named_by_hand_is_followed(folder: Path, index: Path, tmp_path: P
 def test_a_name_that_is_no_text_is_skipped(folder: Path, index: Path) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff.md")).write_text("text")
     assert reasons(index_files(index, folder)) == {"bad?.md": "name is not UTF-8"}
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, index: Path) -> None:
+    folder = tmp_path / "bad\udcff"
+    folder.mkdir()
+    with pytest.raises(IndexNotWritable, match="UTF-8"):
+        index_files(index, folder)
 
 
 def test_a_document_that_became_binary_goes(folder: Path, index: Path) -> None:
