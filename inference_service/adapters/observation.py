@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from groundwire_rpc.calls import ServedCall, current_call
 from groundwire_rpc.tracing import CANCELLED, OUTCOME, Attributes, Span
-from inference_service.core.errors import DeadlinePassed, InferenceError
+from inference_service.core.errors import InferenceError
 from inference_service.core.generation import Generation
 from inference_service.core.types import (
     Chat,
@@ -26,6 +27,7 @@ PROVIDER: Final = "groundwire"
 """gen_ai.provider.name: none of the well-known ones."""
 
 _NS: Final = 1_000_000_000
+_WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _FINISH_REASONS: Final = {"stop": "stop", "stop_sequence": "stop", "max_tokens": "length", "context_full": "length"}
 """gen_ai.response.finish_reasons in the words that tools know."""
 
@@ -76,9 +78,8 @@ class ObservedGeneration(Generation):
 
 
 def _error_type(failure: Exception) -> str:
-    if isinstance(failure, DeadlinePassed):
-        return "deadline_passed"
-    return type(failure).__name__ if isinstance(failure, InferenceError) else "internal"
+    """QueueFull as queue_full; whatever is none of this service's errors as internal."""
+    return _WORD.sub("_", type(failure).__name__).lower() if isinstance(failure, InferenceError) else "internal"
 
 
 class _Watch:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from pydantic import SecretStr
@@ -43,12 +44,21 @@ async def provider(brave: BraveStandIn) -> AsyncIterator[BraveProvider]:
     await made.close()
 
 
-def make_provider(brave: BraveStandIn, token: str = TOKEN) -> BraveProvider:
+def make_provider(
+    brave: BraveStandIn, token: str = TOKEN, on_reply: Callable[[str], None] | None = None
+) -> BraveProvider:
     clock = SystemClock()
     limiter = Limiter("brave", clock)
     # As after a first answer: these tests are about something else than the conservative start.
     limiter.observe([RateWindow(1.0, 50, 50, 0.0)])
-    return BraveProvider(SecretStr(token), base_url=brave.base_url, clock=clock, limiter=limiter, jitter=lambda: 0.0)
+    return BraveProvider(
+        SecretStr(token),
+        base_url=brave.base_url,
+        clock=clock,
+        limiter=limiter,
+        jitter=lambda: 0.0,
+        on_reply=on_reply,
+    )
 
 
 async def ask(
@@ -319,3 +329,37 @@ async def test_the_token_shows_nowhere(
     shown.append(caplog.text)
     assert brave.requests[0].headers["x-subscription-token"] == TOKEN
     assert TOKEN not in "\n".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("faults", "replies"),
+    [
+        ([], ["200"]),
+        ([Fault.SERVER_ERROR, Fault.RESET], ["500", "lost", "200"]),
+        ([Fault.TOKEN_401], ["401"]),
+        ([Fault.REDIRECT_HOST], ["junk"]),
+    ],
+)
+async def test_every_call_that_is_made_is_told(brave: BraveStandIn, faults: list[Fault], replies: list[str]) -> None:
+    brave.faults.extend(faults)
+    told: list[str] = []
+    provider = make_provider(brave, on_reply=told.append)
+    try:
+        with contextlib.suppress(SearchError):
+            await ask(provider)
+    finally:
+        await provider.close()
+    assert told == replies
+    assert len(brave.requests) == len(replies)
+
+
+async def test_a_call_that_is_given_up_is_told_too(brave: BraveStandIn) -> None:
+    brave.faults.append(Fault.SLOW)
+    told: list[str] = []
+    provider = make_provider(brave, on_reply=told.append)
+    try:
+        with pytest.raises(SearchTimeout):
+            await ask(provider, timeout_seconds=0.3)
+    finally:
+        await provider.close()
+    assert told in (["cancelled"], ["timeout"])  # whichever clock is first
