@@ -67,7 +67,9 @@ class RpcServer:
         self._hurried = asyncio.Event()
         guards = [Guard(security.gate)] if security.gate is not None else []
         watchers = [TelemetryInterceptor(telemetry, service_names)] if telemetry.is_on else []
-        self.grpc_server = grpc.aio.server(options=connections.server_options(), interceptors=[*watchers, *guards, MalformedRequests()])
+        self.grpc_server = grpc.aio.server(
+            options=connections.server_options(), interceptors=[*watchers, *guards, MalformedRequests()]
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if security.reflection:
