@@ -47,6 +47,9 @@ class SearchConfig(ConnectionSettings, TelemetrySettings):
     search_max_in_flight: int = Field(default=256, ge=1, le=10_000)
     """Searches that may run at once, those that wait for a rate limit included; further ones are refused at once."""
 
+    search_caller_share: float = Field(default=0.5, gt=0, le=1)
+    """The part of them that one caller may have. 1: one caller may have all."""
+
     search_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
     """For a search whose caller sets no deadline."""
 

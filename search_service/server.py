@@ -79,6 +79,7 @@ def build_searcher(config: SearchConfig, telemetry: Telemetry = OFF) -> Searcher
         cache=cache,
         clock=clock,
         max_in_flight=config.search_max_in_flight,
+        caller_share=config.search_caller_share,
     )
     if telemetry.registry is not None:
         from search_service.adapters.metrics import StatusCollector

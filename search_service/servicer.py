@@ -8,6 +8,7 @@ import grpc
 
 from groundwire.search.v1 import search_pb2 as pb
 from groundwire.search.v1 import search_pb2_grpc
+from groundwire_rpc.callers import caller_of
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.metadata import remaining_seconds
 from groundwire_rpc.status import FieldViolation, QuotaViolation, RichStatus, invalid_fields
@@ -50,7 +51,10 @@ def status_of(error: Exception) -> RichStatus | None:
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 str(error),
                 reason=SEARCH_BUSY,
-                metadata={"limit": "searches_in_flight", "value": str(error.limit)},
+                metadata={
+                    "limit": "caller_searches_in_flight" if error.of_caller else "searches_in_flight",
+                    "value": str(error.limit),
+                },
                 retry_after_seconds=error.retry_after_seconds,
             )
         case RateLimited():
@@ -95,6 +99,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 provider=decoded.provider,
                 bypass_cache=decoded.bypass_cache,
                 timeout_seconds=max(0.0, remaining - REPLY_RESERVE_SECONDS),
+                caller=caller_of(context),
             )
             return encode_answer(answer)
 

@@ -14,6 +14,7 @@ from search_service.adapters.brave_http import BraveHttp, ConnectionLost, Reply
 from search_service.adapters.brave_params import BraveRequest, brave_request
 from search_service.adapters.brave_parse import parse_news, parse_web
 from search_service.adapters.brave_rates import rate_windows
+from search_service.core.callers import current_caller
 from search_service.core.errors import ProviderNotSetUp, ProviderUnavailable, QuotaExhausted, RateLimited, SearchTimeout
 from search_service.core.limiter import Limiter
 from search_service.core.ports import Clock
@@ -92,7 +93,7 @@ class BraveProvider:
         """The JSON of an answer with status 200. What may pass is tried again, the limiter's pace kept."""
         tries_left = MAX_RETRIES
         while True:
-            await self._limiter.acquire(timeout_seconds=self._remaining(deadline))
+            await self._limiter.acquire(timeout_seconds=self._remaining(deadline), caller=current_caller())
             try:
                 return self._payload(await self._get(request, timeout_seconds=self._remaining(deadline)))
             except (ConnectionLost, ServerFailed, RateLimited) as error:

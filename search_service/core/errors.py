@@ -38,12 +38,17 @@ class ProviderNotSetUp(SearchError):
 
 
 class SearchBusy(SearchError):
-    """As many searches run as this server takes."""
+    """As many searches run as this server takes, of all callers or of one."""
 
-    def __init__(self, limit: int, *, retry_after_seconds: float) -> None:
+    def __init__(self, limit: int, *, retry_after_seconds: float, of_caller: bool = False) -> None:
+        """`of_caller`: it is the limit for one caller that is reached."""
         self.limit = limit
+        self.of_caller = of_caller
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"This server runs {limit:,} searches at once, and as many run. Try again in a moment.")
+        of_whom = " of one caller" if of_caller else ""
+        super().__init__(
+            f"This server runs {limit:,} searches{of_whom} at once, and as many run. Try again in a moment."
+        )
 
 
 class RateLimited(SearchError):

@@ -1,12 +1,11 @@
 """The pace at which a provider may be asked, learned from what it says about its limits.
 
-Short windows (a rate) set the pace: calls wait in line, first come first served. Long windows (a quota) are not waited
+Short windows (a rate) set the pace: calls wait in line, where callers take turns. Long windows (a quota) are not waited
 for: once spent, calls are refused at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 
 from search_service.core.errors import QuotaExhausted, RateLimited
 from search_service.core.ports import Clock
+from search_service.core.turns import FairTurns
 from search_service.core.types import Quota
 
 LONGEST_RATE_WINDOW_SECONDS: Final = 60.0
@@ -75,29 +75,24 @@ class Limiter:
         self._pauses = 0  # since the last call that was answered
         self._refusal: QuotaExhausted | None = None  # the provider's own, where no report told of a spent quota
         self._quota_probed_at: float | None = None
-        self._turn = asyncio.Lock()  # hands out turns in the order in which they were asked for
-        self._waiting = 0
+        self._turns = FairTurns()
 
-    async def acquire(self, *, timeout_seconds: float) -> None:
-        """Return when a call may start.
+    async def acquire(self, *, timeout_seconds: float, caller: str = "") -> None:
+        """Return when a call of this caller may start.
 
         Raises RateLimited at once if that takes longer than the timeout or MAX_QUEUE_SECONDS, and QuotaExhausted.
         """
         self._check_quota()
         patience = min(timeout_seconds, MAX_QUEUE_SECONDS)
         gives_up_at = self._clock.monotonic() + patience
-        self._check_wait(self._wait_seconds(ahead=self._waiting), patience)
-        self._waiting += 1
-        try:
-            async with self._turn:
-                while (wait := self._wait_seconds(ahead=0)) > 0:
-                    # What was learned while waiting in line may have made the wait longer.
-                    self._check_wait(wait, gives_up_at - self._clock.monotonic())
-                    await self._clock.sleep(wait)
-                self._check_quota(probing=True)
-                self._note_start()
-        finally:
-            self._waiting -= 1
+        self._check_wait(self._wait_seconds(ahead=self._turns.ahead(caller)), patience)
+        async with self._turns.turn(caller):
+            while (wait := self._wait_seconds(ahead=0)) > 0:
+                # What was learned while waiting in line, and who came after, may have made the wait longer.
+                self._check_wait(wait, gives_up_at - self._clock.monotonic())
+                await self._clock.sleep(wait)
+            self._check_quota(probing=True)
+            self._note_start()
 
     def observe(self, windows: Sequence[RateWindow]) -> None:
         """Learn from an answer's report. An empty one teaches nothing."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from search_service.core.admission import Admission
 from search_service.core.cache import AnswerCache, CacheKey
+from search_service.core.callers import searching_for
 from search_service.core.errors import ProviderNotSetUp, RateLimited, SearchTimeout
 from search_service.core.flights import Flights
 from search_service.core.ports import Clock, SearchProvider
@@ -35,19 +36,29 @@ class Searcher:
         cache: AnswerCache,
         clock: Clock,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
+        caller_share: float = 1.0,
     ) -> None:
-        """It owns the providers from here on: `close` closes them. At most `max_in_flight` searches run at once."""
+        """It owns the providers from here on: `close` closes them. At most `max_in_flight` searches run at once.
+
+        One caller may have `caller_share` of them: above 0, to 1.
+        """
         self._providers = {provider.provider: provider for provider in providers}
         self._default = default
         self._cache = cache
         self._clock = clock
-        self._admission = Admission(max_in_flight, clock)
+        self._admission = Admission(max_in_flight, clock, caller_share=caller_share)
         self._flights: Flights[CacheKey, SearchPage] = Flights()
 
     async def search(
-        self, query: SearchQuery, *, provider: Provider | None, bypass_cache: bool, timeout_seconds: float
+        self,
+        query: SearchQuery,
+        *,
+        provider: Provider | None,
+        bypass_cache: bool,
+        timeout_seconds: float,
+        caller: str = "",
     ) -> SearchAnswer:
-        """Answer a query within the time. Raises SearchError.
+        """Answer a query of this caller within the time. Raises SearchError.
 
         Identical queries at one time share one call to the provider, unless they bypass the cache. What the cache holds
         is answered however many searches run.
@@ -58,7 +69,7 @@ class Searcher:
         kept = None if bypass_cache else self._cache.get(key)
         if kept is not None:
             return SearchAnswer(kept, from_cache=True, elapsed_seconds=self._clock.monotonic() - started)
-        with self._admission.place():
+        with self._admission.place(caller), searching_for(caller):
             try:
                 # The provider keeps to the time by itself; this holds where it does not.
                 async with asyncio.timeout(timeout_seconds):

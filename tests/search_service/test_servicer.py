@@ -27,6 +27,11 @@ from tests.support.search_providers import FakeProvider
 
 MAX_IN_FLIGHT = 120
 """More than any test needs but those of the limit."""
+CALLER_MAX = 108
+
+
+def caller(number: int) -> tuple[tuple[str, str], ...]:
+    return (("x-groundwire-caller", f"caller-{number % 4}"),)
 
 
 @dataclass
@@ -48,7 +53,9 @@ async def wire() -> AsyncIterator[Wire]:
     clock = SystemClock()
     brave, local = FakeProvider(Provider.BRAVE), FakeProvider(Provider.LOCAL)
     cache = AnswerCache(max_entries=10, max_age_seconds=60, clock=clock)
-    searcher = Searcher([brave, local], default=Provider.BRAVE, cache=cache, clock=clock, max_in_flight=MAX_IN_FLIGHT)
+    searcher = Searcher(
+        [brave, local], default=Provider.BRAVE, cache=cache, clock=clock, max_in_flight=MAX_IN_FLIGHT, caller_share=0.9
+    )
     server = RpcServer("127.0.0.1:0", [SERVICE_NAME])
     servicer = SearchServicer(searcher, default_timeout_seconds=7.5)
     search_pb2_grpc.add_SearchServiceServicer_to_server(servicer, server.grpc_server)
@@ -170,7 +177,7 @@ async def test_a_full_server_refuses_at_once_and_still_tells_how_it_is(wire: Wir
     await wire.stub.Search(pb.SearchRequest(query="kept"), timeout=5)
     wire.brave.gate.clear()
     calls = [
-        asyncio.ensure_future(wire.stub.Search(pb.SearchRequest(query=f"x {n}"), timeout=20))
+        asyncio.ensure_future(wire.stub.Search(pb.SearchRequest(query=f"x {n}"), timeout=20, metadata=caller(n)))
         for n in range(MAX_IN_FLIGHT)
     ]
     while len(wire.brave.queries) < MAX_IN_FLIGHT + 1:
@@ -193,6 +200,28 @@ async def test_a_full_server_refuses_at_once_and_still_tells_how_it_is(wire: Wir
     assert (await wire.stub.Search(pb.SearchRequest(query="one more"), timeout=5)).results
     await asyncio.gather(*calls, return_exceptions=True)
     assert (await wire.stub.GetStatus(pb.GetStatusRequest(), timeout=5)).running_searches == 0
+
+
+async def test_one_caller_leaves_places_to_the_others(wire: Wire) -> None:
+    wire.brave.gate.clear()
+    hog, other = ((("x-groundwire-caller", name),) for name in ("hog", "other"))
+    calls = [
+        asyncio.ensure_future(wire.stub.Search(pb.SearchRequest(query=f"x {n}"), timeout=20, metadata=hog))
+        for n in range(MAX_IN_FLIGHT)
+    ]
+    while len(wire.brave.queries) < CALLER_MAX:
+        await asyncio.sleep(0.01)
+    refused = [call.exception() for call in (await asyncio.wait(calls, timeout=2))[0]]
+    assert len(refused) == MAX_IN_FLIGHT - CALLER_MAX
+    status = from_rpc_error(refused[0])  # type: ignore[arg-type]
+    assert status.reason == "SEARCH_BUSY"
+    assert status.metadata == {"limit": "caller_searches_in_flight", "value": str(CALLER_MAX)}
+    answer = asyncio.ensure_future(wire.stub.Search(pb.SearchRequest(query="mine"), timeout=20, metadata=other))
+    while len(wire.brave.queries) <= CALLER_MAX:
+        await asyncio.sleep(0.01)
+    wire.brave.gate.set()
+    assert (await answer).results
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_status(wire: Wire) -> None:
@@ -222,6 +251,7 @@ def _example(kind: type[errors.SearchError]) -> errors.SearchError:
         "retry_after_seconds": 1.0,
         "subject": "s",
         "limit": 1,
+        "of_caller": False,
     }.items():
         setattr(error, name, value)
     return error

@@ -28,8 +28,8 @@ class Line:
         self.began = self.clock.monotonic()
         self.turns: list[tuple[str, float]] = []
 
-    async def call(self, name: str = "", timeout_seconds: float = 10.0) -> None:
-        await self.limiter.acquire(timeout_seconds=timeout_seconds)
+    async def call(self, name: str = "", timeout_seconds: float = 10.0, caller: str = "") -> None:
+        await self.limiter.acquire(timeout_seconds=timeout_seconds, caller=caller)
         self.turns.append((name, round(self.clock.monotonic() - self.began, 2)))
 
 
@@ -39,6 +39,31 @@ async def test_it_starts_with_one_call_a_second_first_come_first_served() -> Non
     await line.clock.advance(5)
     await asyncio.gather(*calls)
     assert line.turns == [("a", 0.0), ("b", 1.05), ("c", 2.1)]
+
+
+async def test_callers_take_turns() -> None:
+    line = Line()
+    calls = [asyncio.create_task(line.call(f"hog {n}", caller="hog")) for n in range(4)]
+    await settle()
+    calls += [asyncio.create_task(line.call(f"other {n}", caller="other")) for n in range(2)]
+    await line.clock.advance(20)
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert [name for name, _ in line.turns] == ["hog 0", "hog 1", "other 0", "hog 2", "other 1"]
+    with pytest.raises(RateLimited):  # the others made its wait longer than anyone waits
+        await calls[3]
+
+
+async def test_one_caller_cannot_fill_the_line_for_another() -> None:
+    line = Line()
+    hogs = [asyncio.create_task(line.call(caller="hog", timeout_seconds=60)) for _ in range(50)]
+    await settle()
+    other = asyncio.create_task(line.call("other", caller="other"))
+    await line.clock.advance(3)
+    await other
+    assert [moment for name, moment in line.turns if name == "other"] == [2.1]
+    await line.clock.advance(10)
+    refused = await asyncio.gather(*hogs, return_exceptions=True)
+    assert all(error is None or isinstance(error, RateLimited) for error in refused)
 
 
 async def test_it_learns_a_higher_rate() -> None:
