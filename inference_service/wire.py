@@ -38,6 +38,7 @@ MAX_TITLE_BYTES = 1_024
 MAX_URL_BYTES = 8_192
 MAX_HOST_BYTES = 255
 MAX_DOCUMENT_BYTES = 65_536
+MAX_CHAT_BYTES = 8_388_608
 MAX_TEXT_BYTES = 1_048_576
 MAX_TOKEN_IDS = 1_048_576
 MAX_STOPS = 8
@@ -133,6 +134,9 @@ def _chat(check: FieldChecks, chat: pb.Chat) -> Chat:
         check.utf8_bytes(f"{field}.url", document.url, high=MAX_URL_BYTES)
         check.utf8_bytes(f"{field}.host", document.host, high=MAX_HOST_BYTES)
         check.utf8_bytes(f"{field}.text", document.text, low=1, high=MAX_DOCUMENT_BYTES)
+    size = chat.ByteSize()
+    if size > MAX_CHAT_BYTES:
+        check.add("chat", f"takes {size:,} bytes; at most {MAX_CHAT_BYTES:,} are allowed for messages and documents")
     return Chat(
         tuple(Message(_ROLES.get(m.role, Role.USER), m.content) for m in chat.messages),
         tuple(Document(title=d.title, text=d.text, host=d.host) for d in chat.documents),

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import TypeAlias
 
 import grpc
 
-from benchmarks.faults.calls import generate, own_channel, sized_request
+from benchmarks.faults.calls import generate, sized_request
 from benchmarks.faults.rows import Row, at_most, exactly
 from benchmarks.soak.afterwards import Settled, settle
 from groundwire.inference.v1 import inference_pb2 as pb
@@ -36,30 +37,30 @@ class Cancelled:
     next_code: str
 
 
+Stub: TypeAlias = "inference_pb2_grpc.InferenceServiceAsyncStub"
+
+
 async def cancel_streams(
-    address: str, *, count: int, at_once: int, longest_seconds: float = LONGEST_SECONDS, seed: int = 1
+    stub: Stub, *, count: int, at_once: int, longest_seconds: float = LONGEST_SECONDS, seed: int = 1
 ) -> Cancelled:
     """Start so many streams, `at_once` of them at a time, and cancel each; then look what is left."""
     random = Random(seed)
     ends: Counter[str] = Counter()
     waiting = iter(range(count))
-    async with own_channel(address) as stub:
 
-        async def worker() -> None:
-            for number in waiting:
-                ends[await _cancelled(stub, random, number, longest_seconds)] += 1
+    async def worker() -> None:
+        for number in waiting:
+            ends[await _cancelled(stub, random, number, longest_seconds)] += 1
 
-        await asyncio.gather(*(worker() for _ in range(at_once)))
-        settled = await settle(stub)
-        request = sized_request(random, prompt=8, answer=1)
-        started = time.monotonic()
-        following = await generate(stub, request, timeout_seconds=30)
-        return Cancelled(ends, settled, time.monotonic() - started, following.code.name)
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    settled = await settle(stub)
+    request = sized_request(random, prompt=8, answer=1)
+    started = time.monotonic()
+    following = await generate(stub, request, timeout_seconds=30)
+    return Cancelled(ends, settled, time.monotonic() - started, following.code.name)
 
 
-async def _cancelled(
-    stub: inference_pb2_grpc.InferenceServiceAsyncStub, random: Random, number: int, longest_seconds: float
-) -> str:
+async def _cancelled(stub: Stub, random: Random, number: int, longest_seconds: float) -> str:
     request = sized_request(random, prompt=random.randrange(1, 200), answer=random.randrange(1, 400))
     call = stub.Generate(request, timeout=60, metadata=((CALLER_KEY, f"caller-{number % CALLERS}"),))
     timer = asyncio.get_running_loop().call_later(longest_seconds * random.random(), call.cancel)

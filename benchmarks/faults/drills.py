@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults import cancels, kills, overload, slow_reader
+from benchmarks.faults.calls import own_channel
 from benchmarks.faults.rows import Row
 from benchmarks.soak.service import running_service
 
@@ -64,7 +65,8 @@ async def run_overload(sizes: Sizes, folder: Path) -> Sequence[Row]:
 async def run_cancels(sizes: Sizes, folder: Path) -> Sequence[Row]:
     """Streams cancelled at random moments."""
     async with running_service(folder, settings(sizes, slots=8, queue=32)) as service:
-        result = await cancels.cancel_streams(service.address, count=sizes.cancels, at_once=24, seed=sizes.seed)
+        async with own_channel(service.address) as stub:
+            result = await cancels.cancel_streams(stub, count=sizes.cancels, at_once=24, seed=sizes.seed)
         started = time.monotonic()
         exit_status = await service.stop()
         stop_seconds = time.monotonic() - started

@@ -77,6 +77,8 @@ class EngineWorker:
         self._doorbell = Doorbell()
         self._inbox: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
         self._places: dict[Sequence, _Place] = {}
+        self._departing = 0
+        """Sequences whose places have been given back, but which the engine still has."""
         self._status = engine.status
         self._stopping = False
         self._failure: EngineUnavailable | None = None
@@ -134,6 +136,24 @@ class EngineWorker:
     def give_back(self, place: _Place) -> None:
         """A place is free again."""
         self._admission.leave(place.caller, now=time.monotonic(), running=place.running)
+
+    def depart(self, place: _Place) -> None:
+        """The caller has left. Who only waited gives the place back now, and not after the step that runs.
+
+        The engine still has the sequence until then, so no more of those may be there than there are places.
+        """
+        if not place.running and self._departing < self._status.slots + self._status.queue_capacity:
+            self.give_back(place)
+            place.given_back = True
+            self._departing += 1
+
+    def _end(self, place: _Place) -> None:
+        """The engine has let go of a place's sequence, or never will."""
+        place.ended = True
+        if place.given_back:
+            self._departing -= 1
+        else:
+            self.give_back(place)
 
     # -- the engine's thread
 
@@ -226,13 +246,12 @@ class EngineWorker:
         self._status = status
         for sequence, output in outputs:
             place = self._places[sequence]
-            if isinstance(output, Started):
+            if isinstance(output, Started) and not place.given_back:
                 self._admission.start(place.caller)
                 place.running = True
             if isinstance(output, Finished | InferenceError | Departed):
                 del self._places[sequence]
-                self.give_back(place)
-                place.ended = True
+                self._end(place)
             if isinstance(output, EngineUnavailable):
                 log.error("a request was lost", reason=str(output))
             if not isinstance(output, Departed):
@@ -244,9 +263,8 @@ class EngineWorker:
     def _fail_the_rest(self) -> None:
         """The thread has ended, or is stuck: nobody may wait for it, whether running, queued or still in the inbox."""
         for place in self._places.values():
-            place.ended = True
+            self._end(place)
             place.post(self._why_ended())
-            self.give_back(place)
         self._places.clear()
         self._ended.set()
 
@@ -258,6 +276,8 @@ class _Place:
         self.caller = caller
         self.running = False
         """Its request has started."""
+        self.given_back = False
+        """Before the engine let go of it."""
         self._worker = worker
         self._sequence: Sequence | None = None
         self._released = False
@@ -289,7 +309,8 @@ class _Place:
         if self._sequence is None:
             self._worker.give_back(self)
         elif not self.ended:
-            self._sequence.departed = True  # the engine's thread lets go, and gives the place back with it
+            self._sequence.departed = True  # the engine's thread lets go before its next step
+            self._worker.depart(self)
 
     def post(self, item: Event | InferenceError) -> None:
         """Put an item into the mailbox; it is merged with the one before where that loses nothing.

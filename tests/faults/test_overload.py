@@ -53,8 +53,9 @@ async def test_what_is_too_much_is_refused_with_reasons_and_health_answers(servi
 
 
 async def test_cancelled_streams_leave_nothing_behind(service: ServiceProcess) -> None:
-    result = await cancel_streams(service.address, count=200, at_once=10, longest_seconds=0.6)
-    assert result.ends["CANCELLED"] > 100
+    async with own_channel(service.address) as stub:
+        result = await cancel_streams(stub, count=200, at_once=10, longest_seconds=0.6)
+    assert result.ends["CANCELLED"] > 50
     assert set(result.ends) <= {"CANCELLED", "OK", "RESOURCE_EXHAUSTED"}
     assert places(result.settled.status) == (0, 0, 0)
     assert result.next_code == "OK"

@@ -43,6 +43,8 @@ def offending(fields: dict[str, object]) -> set[str]:
 USER = {"role": "ROLE_USER", "content": "Why?"}
 ASSISTANT = {"role": "ROLE_ASSISTANT", "content": "Because."}
 SYSTEM = {"role": "ROLE_SYSTEM", "content": "Be brief."}
+LONG_USER = {"role": "ROLE_USER", "content": "x" * 262_144}
+LONG_ASSISTANT = {"role": "ROLE_ASSISTANT", "content": "x" * 262_144}
 
 
 def test_only_an_input_is_needed_and_the_rest_has_its_documented_defaults():
@@ -153,6 +155,15 @@ def test_every_field_arrives():
             {f"chat.documents[0].{name}" for name in ("title", "url", "host", "text")},
         ),
         ({"chat": {"messages": [USER], "documents": [{"title": "t", "text": "t"}] * 33}}, {"chat.documents"}),
+        (
+            {"chat": {"messages": [USER], "documents": [{"title": "t" * 1025, "text": "é" * 32_769}]}},
+            {"chat.documents[0].title", "chat.documents[0].text"},
+        ),
+        ({"chat": {"messages": [{"role": "ROLE_USER", "content": "x" * 262_145}]}}, {"chat.messages[0].content"}),
+        ({"chat": {"messages": [LONG_USER, LONG_ASSISTANT] * 16 + [LONG_USER]}}, {"chat"}),
+        ({"tokenIds": {"ids": [1] * (wire.MAX_TOKEN_IDS + 1)}}, {"token_ids.ids"}),
+        ({"text": "x", "responseFormat": {"jsonSchema": "x" * 16_385}}, {"response_format.json_schema"}),
+        ({"text": "x", "sampling": {"logitBias": [{"tokenId": n} for n in range(257)]}}, {"sampling.logit_bias"}),
     ],
 )
 def test_every_limit_names_its_field(fields, names):

@@ -364,3 +364,34 @@ async def test_an_answer_of_the_whole_mailbox_is_not_too_much():
         place.release()
         assert text(said) == answer
         assert isinstance(said[-1], Finished)
+
+
+async def test_who_leaves_the_queue_gives_the_place_back_before_the_step_ends():
+    class HeldRunner(FakeRunner):
+        holding = threading.Event()
+
+        def run(self, chunks: Sequence[Chunk]) -> list[Sampled]:
+            self.holding.wait(20)
+            return super().run(chunks)
+
+    runner = HeldRunner(lambda prompt: say("fine"))
+    async with working(runner, slots=1, queue=2) as worker:
+        running = asyncio.create_task(collect(worker))
+        await until(lambda: worker.status.slots_used == 1)
+
+        async def come_and_leave() -> int:
+            waiting = asyncio.create_task(collect(worker))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            return worker.status.queue_length
+
+        assert [await come_and_leave() for _ in range(3)] == [0, 0, 0]
+        # The engine still has as many of them as there are places: no more can be given back before it looks.
+        assert [await come_and_leave() for _ in range(2)] == [1, 2]
+        with pytest.raises(QueueFull):
+            reserve(worker)
+        runner.holding.set()
+        assert text(await running) == "fine"
+        await until(lambda: worker.status.queue_length == 0)
+        assert [text(await collect(worker)) for _ in range(4)] == ["fine"] * 4

@@ -194,7 +194,9 @@ Global___Document: _TypeAlias = Document  # noqa: Y015
 
 @_typing.final
 class Chat(_message.Message):
-    """Chat is a conversation and the documents that its last question is to be answered from."""
+    """Chat is a conversation and the documents that its last question is to be answered from. The whole of it, encoded, is at
+    most 8,388,608 bytes; what of it does not fit the model's context in tokens, context_policy decides.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -234,7 +236,7 @@ class TokenIds(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """ids in order: 1 to the context's length, each below the vocabulary's size."""
+        """ids in order: 1 to the context's length in tokens, and at most 1,048,576, each below the vocabulary's size."""
 
     def __init__(
         self,
@@ -409,7 +411,9 @@ class GenerateRequest(_message.Message):
     CACHE_SALT_FIELD_NUMBER: _builtins.int
     SPECULATION_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """text is continued as it is, after the model's beginning-of-sequence token: 1 to 1,048,576 bytes."""
+    """text is continued as it is, after the model's beginning-of-sequence token: 1 to 1,048,576 bytes. Its
+    tokens and max_tokens must fit the context's length.
+    """
     max_tokens: _builtins.int
     """max_tokens is the most tokens to generate: at least 1, at most the context's length. Default 512, or
     the room left behind the prompt where that is less.
