@@ -26,6 +26,9 @@ from tests.support.brave_stand_in import BraveStandIn, Fault
 
 TOKEN: Final = "made-up-token"  # noqa: S105 - of a stand-in
 DEADLINE_SECONDS: Final = 4.0
+_NEVER_ENDS: Final = frozenset({Fault.SLOW, Fault.TRICKLE})
+_SHORT_DEADLINE_SECONDS: Final = 1.5
+"""For what only the deadline ends."""
 MAX_MEMORY_BYTES: Final = 8 * MAX_BODY_BYTES
 """What one answer may make the process take: its body as bytes, as text, and as what is read of it."""
 _TRIES: Final = 1 + MAX_RETRIES
@@ -121,7 +124,8 @@ async def one_fault(fault: Fault, folder: Path, *, redirect_to: str = "") -> Out
         began = time.monotonic()
         urls: tuple[str, ...] = ()
         try:
-            response = await stub.Search(search_pb2.SearchRequest(query=f"fault:{fault}"), timeout=DEADLINE_SECONDS)
+            deadline = _SHORT_DEADLINE_SECONDS if fault in _NEVER_ENDS else DEADLINE_SECONDS
+            response = await stub.Search(search_pb2.SearchRequest(query=f"fault:{fault}"), timeout=deadline)
             ended, urls = "OK", tuple(result.url for result in response.results)
         except grpc.aio.AioRpcError as error:
             ended = f"{error.code().name} {from_rpc_error(error).reason}"
