@@ -15,7 +15,9 @@ SERVICE ?= gateway
 TRAINING := .groundwire/training
 TRAIN := $(TRAINING)/venv/bin/python -m models.builtin.training --work $(TRAINING)
 FUZZ_INPUTS ?= 1000000
-FUZZ_SECONDS ?= 1200
+FUZZ_SECONDS ?= 3600
+FUZZ_ARGS ?=
+SEARCH_FAULTS_ARGS ?=
 TRAIN_MINUTES ?= 300
 ANNEAL_MINUTES ?= 20
 
@@ -81,22 +83,24 @@ builtin-model: $(TRAINING)/venv/.ready ## train the built-in model (on Debian; g
 	@$(TRAIN) train --minutes $(ANNEAL_MINUTES) --anneal --save-as annealed.pt
 	@$(TRAIN) export --checkpoint annealed.pt --output models/builtin/groundwire-builtin.gguf
 
-soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service, then the faults
+soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service, then all faults
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory search-faults SEARCH_FAULTS_ARGS=--output
+	@$(MAKE) --no-print-directory fuzz FUZZ_ARGS=--output
 
 faults: setup ## overload, cancel, kill, read slowly (half an hour on an idle machine; FAULTS_ARGS=--short)
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.faults $(FAULTS_ARGS)
 
-fuzz: setup ## try mutated inputs on every RPC and parser (FUZZ_INPUTS=1000000 FUZZ_SECONDS=1200)
-	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.fuzz --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)
+fuzz: setup ## try mutated inputs on every RPC and parser (FUZZ_INPUTS=1000000 FUZZ_SECONDS=3600)
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.fuzz --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 # It asks others on the network, and what they know changes by itself: `make check` must not depend on it.
 audit: setup ## ask for known vulnerabilities of the pinned packages
 	@$(BIN)/python .ci/audit $(BIN)/uv constraints.txt
 
 search-faults: setup ## kill indexing 200 times, fill its disk, and let Brave misbehave (about 10 minutes)
-	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.search_faults
+	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.search_faults $(SEARCH_FAULTS_ARGS)
 
 check: setup lint types imports proto-lint proto-check ## everything that must hold before a commit, but the tests
 
