@@ -137,4 +137,4 @@ async def serving_call(
         if watched is not None and watched.telemetry.calls is not None:
             watched.telemetry.calls.served(watched.method, code, seconds, reason)
         told = {"rpc": rpc, "code": code, **({"reason": reason} if reason else {}), "seconds": round(seconds, 4)}
-        log.info("call", **{**call.notes, **told, **ids})
+        log.info("call", **{**told, **call.notes, **told, **ids})  # in this order, and none can pose as another
