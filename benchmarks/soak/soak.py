@@ -66,6 +66,9 @@ class Options:
             "GROUNDWIRE_INFERENCE_SLOTS": str(self.slots),
             "GROUNDWIRE_INFERENCE_CONTEXT": str(self.context),
             "GROUNDWIRE_INFERENCE_QUEUE": str(self.queue),
+            # All of its callers are one, and those that read slowly must not be cut off.
+            "GROUNDWIRE_INFERENCE_CALLER_QUEUE": str(self.queue),
+            "GROUNDWIRE_INFERENCE_STREAM_BUFFER_BYTES": str(2**22),
             "GROUNDWIRE_INFERENCE_PREFIX_CACHE_MIB": str(self.prefix_cache_mib),
             "GROUNDWIRE_INFERENCE_THREADS": str(self.threads),
         }
