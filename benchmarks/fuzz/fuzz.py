@@ -16,9 +16,11 @@ from benchmarks.fuzz.readers import Reader, readers
 from benchmarks.fuzz.rpcs import fleet, fuzz_rpcs
 from benchmarks.fuzz.tally import Tally
 
-RPC_SHARE: Final = 0.3
-"""Of the inputs; a request takes some ten times as long as the bytes of a page."""
-RPC_TIME_SHARE: Final = 0.7
+RPC_SHARE: Final = 0.1
+"""Of the inputs; a request takes far longer than bytes that are only parsed."""
+RPC_TIME_SHARE: Final = 0.5
+_SLICE_SECONDS: Final = 1.0
+"""Readers take turns of this length: each gets the same time, and the fast ones try more."""
 _JSON_SHARE: Final = 0.7
 _BUILT_UPON: Final = 64
 """Mutated inputs that are mutated further, beside those to begin from."""
@@ -31,14 +33,12 @@ def fuzz(folder: Path, model: Path, *, inputs: int, seconds: float, seed: int) -
     chance = random.Random(seed)
     # What did not fit into the time of the RPCs is left out, not caught up on.
     asyncio.run(_rpcs(tally, model, round(inputs * RPC_SHARE), seconds * RPC_TIME_SHARE, chance))
-    left = seconds - (time.monotonic() - tally.began)
-    targets = readers()
-    each = max(1, (inputs - tally.total) // len(targets))
-    for number, reader in enumerate(targets):
-        ends = time.monotonic() + max(0.0, left) / (len(targets) - number)
-        began = time.monotonic()
-        _try_reader(reader, tally, each, ends, chance)
-        left -= time.monotonic() - began
+    ends = tally.began + seconds
+    pools = [(reader, list(reader.seeds)) for reader in readers()]
+    length = min(_SLICE_SECONDS, seconds / 50)
+    while tally.total < inputs and time.monotonic() < ends:
+        for reader, pool in pools:
+            _try_reader(reader, pool, tally, inputs - tally.total, time.monotonic() + length, chance)
     return tally
 
 
@@ -48,10 +48,11 @@ async def _rpcs(tally: Tally, model: Path, inputs: int, seconds: float, chance: 
             await fuzz_rpcs(services, tally, inputs, seconds, chance)
 
 
-def _try_reader(reader: Reader, tally: Tally, inputs: int, ends: float, chance: random.Random) -> None:
-    pool = list(reader.seeds)
-    for count in range(inputs):
-        if count % 64 == 0 and time.monotonic() > ends:
+def _try_reader(
+    reader: Reader, pool: list[bytes], tally: Tally, inputs: int, ends: float, chance: random.Random
+) -> None:
+    for _ in range(inputs):
+        if time.monotonic() > ends:
             return
         data = _input(reader, pool, chance)
         if chance.random() < 0.02 and len(data) < _LARGEST_BUILT_UPON:

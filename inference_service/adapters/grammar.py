@@ -84,4 +84,6 @@ def read_grammar(response_format: ResponseFormat) -> Grammar:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise BadGrammar(f"it is no JSON schema: {error.json_path}: {error.message}") from None
+    except OverflowError:  # of Python's own regular expressions, which a pattern is tried with
+        raise BadGrammar("a pattern in it repeats something too often") from None
     return schema_grammar(schema)

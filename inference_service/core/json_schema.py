@@ -361,7 +361,10 @@ def _number(name: str, schema: Schema, path: str) -> Node:
 
 
 def _real(value: JsonValue) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadGrammar(f"{value!r} is no finite number")
+    # Whole numbers are finite whatever their size, and may be too large for isfinite.
+    if isinstance(value, float) and not math.isfinite(value):
         raise BadGrammar(f"{value!r} is no finite number")
     return value
 
