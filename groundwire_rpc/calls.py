@@ -25,6 +25,10 @@ ErrorTable = Callable[[Exception], RichStatus | None]
 """A service's table from its domain errors to statuses. None: not one of its errors."""
 
 
+POLLED: Final = frozenset({"GetStatus", "GetModel"})
+"""Methods that live views and probes call every second. While all is well they are logged at the debug level only, and
+they begin no trace."""
+
 _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -77,10 +81,10 @@ def current_call() -> ServedCall | None:
     return _CURRENT.get()
 
 
-def _begin_span(call: ServedCall, watched: WatchedCall | None) -> None:
-    if watched is None or watched.telemetry.tracer is None:
-        return
+def _begin_span(call: ServedCall, rpc: str, watched: WatchedCall | None) -> None:
     metadata = call.metadata
+    if watched is None or watched.telemetry.tracer is None or (rpc in POLLED and metadata.begins_trace):
+        return
     call.span = watched.telemetry.tracer.start(
         watched.method,
         kind="server",
@@ -102,7 +106,7 @@ async def serving_call(
     started = time.monotonic()
     call = ServedCall(context)
     watched = watched_call()
-    _begin_span(call, watched)
+    _begin_span(call, rpc, watched)
     metadata = call.metadata
     ids = {"request_id": metadata.request_id, "trace_id": metadata.trace_id}
     if key := caller_label():
@@ -137,4 +141,5 @@ async def serving_call(
         if watched is not None and watched.telemetry.calls is not None:
             watched.telemetry.calls.served(watched.method, code, seconds, reason)
         told = {"rpc": rpc, "code": code, **({"reason": reason} if reason else {}), "seconds": round(seconds, 4)}
-        log.info("call", **{**told, **call.notes, **told, **ids})  # in this order, and none can pose as another
+        write = log.debug if rpc in POLLED and code == "OK" else log.info
+        write("call", **{**told, **call.notes, **told, **ids})  # in this order, and none can pose as another

@@ -51,7 +51,8 @@ class BoundedLabel:
 
 def new_registry(service: str) -> CollectorRegistry:
     """A registry with what is known of the process: memory, CPU time, open files, version."""
-    disable_created_metrics()  # a series more for each counter and histogram, which Prometheus makes no use of
+    # They would be a series more for each counter and histogram, which Prometheus makes no use of.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

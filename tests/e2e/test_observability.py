@@ -13,7 +13,7 @@ import grpc
 import pytest
 import yaml
 
-from groundwire.gateway.v1 import gateway_pb2_grpc
+from groundwire.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from groundwire.gateway.v1.gateway_pb2 import AskRequest
 from groundwire_rpc.channels import open_channel
 from tests.support.observed_stack import ObservedStack, running_observed_stack, samples
@@ -128,6 +128,16 @@ async def test_what_the_caller_does_not_sample_is_not_sent(observed: ObservedSta
     trace_of(observed, "after", {("groundwire-inference", "decode")})
     assert observed.call_line("gateway", "unsampled")["trace_id"] == trace_id
     assert not [span for span in observed.collector.spans if span.trace_id == trace_id]
+
+
+async def test_who_looks_every_second_begins_no_trace(observed: ObservedStack, asking: Gateway) -> None:
+    trace_id = "abcdefabcdefabcdefabcdefabcdefab"
+    await asking.GetStatus(gateway_pb2.GetStatusRequest(), timeout=10)
+    metadata = (("traceparent", f"00-{trace_id}-0123456789abcdef-01"),)
+    await asking.GetStatus(gateway_pb2.GetStatusRequest(), timeout=10, metadata=metadata)
+    name = "groundwire.gateway.v1.AnswerService/GetStatus"
+    spans = observed.collector.wait_for({("groundwire-gateway", name)})
+    assert [span.trace_id for span in spans if span.name == name] == [trace_id]
 
 
 async def test_a_cancelled_question_is_an_outcome_and_no_error(observed: ObservedStack, asking: Gateway) -> None:

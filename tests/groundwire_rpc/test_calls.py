@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, MutableMapping
@@ -241,3 +242,24 @@ async def test_every_line_of_a_call_bears_its_ids_and_the_last_one_what_was_note
         last = lines[-1]
         assert (last["rpc"], last["code"], last["tokens"], last["seconds_waited"]) == ("Do", "OK", 7, 0.1235)
         assert "left_out" not in last
+
+
+@pytest.mark.parametrize(
+    ("rpc", "fails", "level"), [("Do", False, "info"), ("GetStatus", False, "debug"), ("GetStatus", True, "info")]
+)
+async def test_what_is_polled_is_logged_only_where_it_fails(rpc: str, fails: bool, level: str) -> None:
+    async def behave(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        async with serving_call(rpc, context, table):
+            if fails:
+                raise KeyError("x")
+        return b""
+
+    server = RpcServer("127.0.0.1:0", [SCRIPTED_SERVICE])
+    add_scripted_service(server.grpc_server, behave)
+    address = await server.start()
+    with capture_logs() as logs:
+        async with open_channel(address) as channel:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await channel.unary_unary(SCRIPTED_METHOD)(b"", timeout=10)
+        await server.stop(1)
+    assert [entry["log_level"] for entry in logs if entry["event"] == "call"] == [level]
