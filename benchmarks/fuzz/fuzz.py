@@ -38,7 +38,8 @@ def fuzz(folder: Path, model: Path, *, inputs: int, seconds: float, seed: int) -
     length = min(_SLICE_SECONDS, seconds / 50)
     while tally.total < inputs and time.monotonic() < ends:
         for reader, pool in pools:
-            _try_reader(reader, pool, tally, inputs - tally.total, time.monotonic() + length, chance)
+            most = min(inputs - tally.total, max(1, inputs // (4 * len(pools))))
+            _try_reader(reader, pool, tally, most, time.monotonic() + length, chance)
     return tally
 
 
