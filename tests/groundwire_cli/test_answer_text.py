@@ -27,6 +27,14 @@ def test_sources_piped_have_their_address() -> None:
     )
 
 
+def test_old_sources_are_flagged_with_their_age() -> None:
+    event = sources(RAIN).sources
+    event.from_cache = True
+    assert "(cached)" in plain(answer_text.sources(event, terminal=False))
+    event.stale_age.FromMilliseconds(83_200)
+    assert "(search is down; found 83 s ago)" in plain(answer_text.sources(event, terminal=False))
+
+
 def test_sources_on_a_terminal_are_links() -> None:
     lines = answer_text.sources(sources(RAIN, GUIDE).sources, terminal=True)
     assert "https://" not in plain(lines)
