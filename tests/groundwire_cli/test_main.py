@@ -19,11 +19,11 @@ async def test_version(tmp_path: Path) -> None:
 async def test_help_names_every_command(tmp_path: Path) -> None:
     ran = await groundwire("--help", folder=tmp_path)
     assert ran.code == 0
-    for command in ("ask", "search", "up", "serve", "status", "demo", "index", "model"):
+    for command in ("ask", "search", "up", "serve", "status", "top", "demo", "index", "model"):
         assert f" {command} " in ran.stdout
 
 
-@pytest.mark.parametrize("command", ["ask", "search", "up", "serve", "status", "demo"])
+@pytest.mark.parametrize("command", ["ask", "search", "up", "serve", "status", "top", "demo"])
 async def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     ran = await groundwire(command, "--help", folder=tmp_path, COLUMNS="200")
     assert ran.code == 0
