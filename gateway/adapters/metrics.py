@@ -45,6 +45,11 @@ class GatewayMetrics:
         self._uncited = Counter(
             "groundwire_uncited_sentences", "Sentences of whole answers without a citation.", registry=registry
         )
+        self._stale = Counter(
+            "groundwire_stale_answers",
+            "Answers from sources that were found before search went down.",
+            registry=registry,
+        )
         self._seconds = Histogram(
             "groundwire_answer_duration_seconds",
             "Whole answers, from the question's arrival.",
@@ -76,6 +81,10 @@ class GatewayMetrics:
             ("backend", "state"),
             registry=registry,
         )
+
+    def used_stale_sources(self) -> None:
+        """An answer takes sources from before search went down."""
+        self._stale.inc()
 
     def finished(self, answer: Finished) -> None:
         """An answer is whole."""

@@ -18,6 +18,9 @@ MAX_LOGGED_CHARACTERS: Final = 16_384
 class AnswerCounts(Protocol):
     """Counts answers."""
 
+    def used_stale_sources(self) -> None:
+        """An answer takes sources from before search went down."""
+
     def finished(self, answer: Finished) -> None:
         """An answer is whole."""
 
@@ -45,14 +48,21 @@ class ObservedAnswerer(Answerer):
                 async for event in events:
                     if self._logs_content and isinstance(event, TextDelta):
                         text.append(event.text)
-                    elif isinstance(event, Sources) and served is not None:
-                        served.note(sources=len(event.sources))
+                    elif isinstance(event, Sources):
+                        self._tell_of_sources(event, served)
                     elif isinstance(event, Finished):
                         self._tell(event, served)
                     yield event
         finally:
             if served is not None and text:
                 served.note(answer="".join(text)[:MAX_LOGGED_CHARACTERS])
+
+    def _tell_of_sources(self, found: Sources, served: ServedCall | None) -> None:
+        if self._counts is not None and found.stale_age_seconds is not None:
+            self._counts.used_stale_sources()
+        if served is not None:
+            served.note(sources=len(found.sources), stale_age_seconds=found.stale_age_seconds)
+            served.span.set({"groundwire.answer.stale_age": found.stale_age_seconds})
 
     def _tell(self, answer: Finished, served: ServedCall | None) -> None:
         if self._counts is not None:

@@ -18,7 +18,7 @@ from groundwire_rpc.metrics import RpcMetrics
 from groundwire_rpc.status import RichStatus
 from groundwire_rpc.telemetry import Telemetry
 from tests.support.fake_services import answer_script
-from tests.support.wired_gateway import DOWN, QUESTION, kinds, wired
+from tests.support.wired_gateway import DOWN, QUESTION, TWO_SOURCES, kinds, wired
 
 CRASH = RichStatus(grpc.StatusCode.INTERNAL, "Nobody expected this.", reason="INTERNAL")
 VIENNA = answer_script("Vienna [1].")
@@ -54,6 +54,19 @@ async def test_circuits_and_second_attempts_are_seen() -> None:
     assert registry.get_sample_value("groundwire_circuit_failures_in_row", {"backend": "inference"}) == 2
     refused = {"rpc_method": ASK, "rpc_response_status_code": "UNAVAILABLE", "reason": "INFERENCE_CIRCUIT_OPEN"}
     assert registry.get_sample_value("groundwire_rpc_errors_total", refused) == 1
+
+
+async def test_answers_from_old_sources_are_seen() -> None:
+    registry, telemetry = watching()
+    with capture_logs() as logs:
+        async with wired(search=([TWO_SOURCES], [DOWN]), gateway_brown_out_seconds=60, telemetry=telemetry) as gateway:
+            await gateway.ask()
+            assert registry.get_sample_value("groundwire_stale_answers_total") == 0
+            await gateway.ask()
+    assert registry.get_sample_value("groundwire_stale_answers_total") == 1
+    fresh, stale = [line for line in logs if line["event"] == "call" and line["rpc"] == "Ask"]
+    assert "stale_age_seconds" not in fresh
+    assert stale["stale_age_seconds"] > 0
 
 
 async def test_running_answers_and_what_they_hold_are_seen() -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import SecretStr
 
-from groundwire_rpc.channels import open_channel
+from groundwire_rpc.channels import ChannelSecurity, open_channel
+from groundwire_rpc.guard import SharedToken
 from groundwire_rpc.observed_channel import ObservedChannel, observed
+from groundwire_rpc.security import ServerSecurity
 from groundwire_rpc.server import RpcServer
 from groundwire_rpc.telemetry import OFF, Telemetry
 from groundwire_rpc.tracing import Attributes, Span, SpanKind
@@ -156,3 +159,25 @@ async def test_health_checks_are_not_told() -> None:
 async def test_a_channel_that_nobody_observes_stays_as_it_is() -> None:
     async with open_channel(unused_target()) as channel:
         assert observed(channel, OFF) is channel
+
+
+async def test_a_channel_with_a_token_is_observed_too() -> None:
+    token = SecretStr("0123456789abcdef-made-up")
+
+    async def answer_behind_a_guard(request: bytes, context: Context) -> bytes:
+        return request
+
+    server = RpcServer("127.0.0.1:0", [SERVICE], ServerSecurity(gate=SharedToken(token, "A_SETTING")))
+    handlers: dict[str, Any] = {"Answer": grpc.unary_unary_rpc_method_handler(answer_behind_a_guard)}  # type: ignore[arg-type]
+    server.grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    address = await server.start()
+    recorder = Recorder()
+    telemetry = Telemetry(tracer=recorder, calls=recorder)
+    try:
+        async with observed(open_channel(address, ChannelSecurity(token=token)), telemetry) as channel:
+            assert await channel.unary_unary(f"/{SERVICE}/Answer")(b"in", timeout=10) == b"in"
+            await recorder.ended(1)
+    finally:
+        await server.stop(0)
+    assert recorder.calls == [(f"{SERVICE}/Answer", "OK")]
+    assert "made-up" not in str(recorder.spans[0].attributes)
