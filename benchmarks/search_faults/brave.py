@@ -26,6 +26,8 @@ from tests.support.brave_stand_in import BraveStandIn, Fault
 
 TOKEN: Final = "made-up-token"  # noqa: S105 - of a stand-in
 DEADLINE_SECONDS: Final = 4.0
+MAX_LATE_SECONDS: Final = 0.5
+"""What a caller on the same busy machine may take to notice that its deadline passed."""
 _NEVER_ENDS: Final = frozenset({Fault.SLOW, Fault.TRICKLE})
 _SHORT_DEADLINE_SECONDS: Final = 1.5
 """For what only the deadline ends."""
@@ -70,7 +72,8 @@ class Outcome:
 
     ended: str
     """As in Expected."""
-    seconds: float
+    late_seconds: float
+    """Beyond its deadline; below 0 where it ended in time."""
     calls: int
     """To Brave."""
     memory_bytes: int
@@ -86,8 +89,8 @@ class Outcome:
             return f"ended {self.ended}, not {ended}"
         if self.calls > calls:
             return f"{self.calls} calls to Brave, not at most {calls}"
-        if self.seconds > DEADLINE_SECONDS:
-            return f"took {self.seconds:.1f} s, not at most {DEADLINE_SECONDS:g}"
+        if self.late_seconds > MAX_LATE_SECONDS:
+            return f"took {self.late_seconds:.1f} s more than its deadline allows"
         if self.memory_bytes > MAX_MEMORY_BYTES:
             return f"took {self.memory_bytes:,} bytes, not at most {MAX_MEMORY_BYTES:,}"
         return ""
@@ -123,8 +126,8 @@ async def one_fault(fault: Fault, folder: Path, *, redirect_to: str = "") -> Out
         before, _ = tracemalloc.get_traced_memory()
         began = time.monotonic()
         urls: tuple[str, ...] = ()
+        deadline = _SHORT_DEADLINE_SECONDS if fault in _NEVER_ENDS else DEADLINE_SECONDS
         try:
-            deadline = _SHORT_DEADLINE_SECONDS if fault in _NEVER_ENDS else DEADLINE_SECONDS
             response = await stub.Search(search_pb2.SearchRequest(query=f"fault:{fault}"), timeout=deadline)
             ended, urls = "OK", tuple(result.url for result in response.results)
         except grpc.aio.AioRpcError as error:
@@ -132,7 +135,7 @@ async def one_fault(fault: Fault, folder: Path, *, redirect_to: str = "") -> Out
         seconds = time.monotonic() - began
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return Outcome(ended, seconds, len(brave.requests), peak - before, brave.bytes_sent, urls)
+        return Outcome(ended, seconds - deadline, len(brave.requests), peak - before, brave.bytes_sent, urls)
 
 
 @dataclass(frozen=True, slots=True)
