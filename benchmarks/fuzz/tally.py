@@ -58,6 +58,7 @@ class Tally:
     def _tell(self, target: str, data: bytes, told: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{target.replace('/', '-')}-{hashlib.sha256(data).hexdigest()[:12]}.bin"
+        is_known = path.exists()
         path.write_bytes(data)
-        if len(self.told) < _MOST_TOLD:
+        if not is_known and len(self.told) < _MOST_TOLD:
             self.told.append(f"{target}: {path}: {told}")
