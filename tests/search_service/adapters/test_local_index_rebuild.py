@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -251,3 +253,54 @@ async def test_an_index_of_an_older_version_is_built_anew(index: Path) -> None:
         assert page.results
     finally:
         await provider.close()
+
+
+_REBUILD = """
+import sys
+from pathlib import Path
+from search_service.adapters.local_index_rebuild import rebuild
+
+def tell(*, done, total, path):
+    print(done, flush=True)
+
+rebuild(Path(sys.argv[1]), progress=tell)
+print("placed", flush=True)
+"""
+
+
+def killed_rebuild(index: Path, lines: int) -> bool:
+    """Kill a rebuild after it has told so much. Whether it still ran."""
+    repository = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", _REBUILD, str(index)], cwd=repository, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(lines):
+            process.stdout.readline()
+        was_running = process.poll() is None
+        process.kill()
+        return was_running
+
+
+def test_a_rebuild_killed_at_any_moment_leaves_the_old_index_or_the_new(tmp_path: Path) -> None:
+    folder = write_files(
+        tmp_path / "many", {f"{n:03}.md": f"# Part {n}\n\n" + f"mark{n} text. " * 40 for n in range(60)}
+    )
+    index = tmp_path / "index.sqlite3"
+    index_files(index, folder)
+    whole = whole_content(index)
+    data = index.read_bytes()
+    spoilt = data.replace(b"mark33 text. mark33", b"mark33 tent. mark33", 1)
+    assert spoilt != data
+    stopped = 0
+    for lines in (1, 5, 20, 45, 61, 61):
+        index.write_bytes(spoilt)
+        stopped += killed_rebuild(index, lines)
+        try:
+            check_index(index)
+        except IndexDamaged:
+            assert index.read_bytes() == spoilt
+            assert rebuild(index).changes.found == 60
+        assert whole_content(index) == whole
+        assert read_roots(index) == [folder]
+    assert stopped >= 3
