@@ -61,6 +61,8 @@ class Outcome:
     """Its last event came."""
     status: RichStatus | None = None
     """How it failed. None where it ended as it should."""
+    began: float = 0.0
+    """When its first token came, in monotonic seconds."""
     ended: float = 0.0
     """When, in monotonic seconds."""
     pushback: bool = False
@@ -82,24 +84,31 @@ async def generate(
 ) -> Outcome:
     """Take a whole answer, pausing behind each message, or a failure."""
     started = time.monotonic()
-    tokens, whole = 0, False
+    tokens, whole, began = 0, False, 0.0
     metadata = ((CALLER_KEY, caller),) if caller else None
     try:
         async for event in stub.Generate(request, timeout=timeout_seconds, metadata=metadata):
             assert not whole, "nothing comes behind the last event"  # noqa: S101 - what the drill is to find
-            tokens += len(event.delta.token_ids)
+            if event.delta.token_ids:
+                began = began or time.monotonic()
+                tokens += len(event.delta.token_ids)
             whole = event.HasField("finished")
             if pause_seconds:
                 await asyncio.sleep(pause_seconds)
     except grpc.aio.AioRpcError as error:
         pushback = any(key == PUSHBACK_TRAILER for key, _ in error.trailing_metadata() or ())
         now = time.monotonic()
-        return Outcome(error.code(), now - started, tokens, whole, from_rpc_error(error), now, pushback)
+        return Outcome(error.code(), now - started, tokens, whole, from_rpc_error(error), began, now, pushback)
     now = time.monotonic()
-    return Outcome(grpc.StatusCode.OK, now - started, tokens, whole, ended=now)
+    return Outcome(grpc.StatusCode.OK, now - started, tokens, whole, began=began, ended=now)
 
 
 def goodput(outcomes: Sequence[Outcome], *, since: float, seconds: float) -> float:
-    """Tokens a second in whole answers that ended within so long after `since`."""
-    ended = [each for each in outcomes if each.code is grpc.StatusCode.OK and each.ended <= since + seconds]
-    return sum(outcome.tokens for outcome in ended) / seconds
+    """Tokens a second of whole answers, within so long after `since`: a part of those written across its borders."""
+    tokens = 0.0
+    for outcome in outcomes:
+        if outcome.code is grpc.StatusCode.OK:
+            writing = max(1e-9, outcome.ended - outcome.began)
+            within = min(outcome.ended, since + seconds) - max(outcome.began, since)
+            tokens += outcome.tokens * max(0.0, within) / writing
+    return tokens / seconds

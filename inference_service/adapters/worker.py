@@ -22,6 +22,7 @@ from inference_service.adapters.doorbell import Doorbell
 from inference_service.core.admission import Admission
 from inference_service.core.engine import Departed, Engine, Output
 from inference_service.core.errors import (
+    DeadlinePassed,
     EngineFailed,
     EngineStuck,
     EngineUnavailable,
@@ -100,14 +101,14 @@ class EngineWorker:
         """How busy the engine is: running sequences as of its last step, and all other places taken as waiting."""
         return replace(self._status, queue_length=max(0, self._admission.taken - self._status.slots_used))
 
-    def reserve(self, caller: str, *, timeout_seconds: float) -> _Place:
+    def reserve(self, caller: str, *, timeout_seconds: float, max_tokens: int) -> _Place:
         """A place in the engine, running or waiting, for a request that has so long.
 
-        Raises Overloaded at once where there is none, or where its turn would come too late.
+        Raises Overloaded at once where there is none, or where the answer would come too late.
         """
         if self._failure is not None or self._stopping:
             raise self._why_ended()
-        self._admission.enter(caller, now=time.monotonic(), timeout_seconds=timeout_seconds)
+        self._admission.enter(caller, now=time.monotonic(), timeout_seconds=timeout_seconds, max_tokens=max_tokens)
         return _Place(self, caller)
 
     async def close(self) -> None:
@@ -135,14 +136,14 @@ class EngineWorker:
 
     def give_back(self, place: _Place) -> None:
         """A place is free again."""
-        self._admission.leave(place.caller, now=time.monotonic(), running=place.running)
+        self._admission.leave(place.caller, now=time.monotonic(), running=place.running_since is not None)
 
     def depart(self, place: _Place) -> None:
         """The caller has left. Who only waited gives the place back now, and not after the step that runs.
 
         The engine still has the sequence until then, so no more of those may be there than there are places.
         """
-        if not place.running and self._departing < self._status.slots + self._status.queue_capacity:
+        if place.running_since is None and self._departing < self._status.slots + self._status.queue_capacity:
             self.give_back(place)
             place.given_back = True
             self._departing += 1
@@ -244,12 +245,15 @@ class EngineWorker:
         if self._ended.is_set():  # it was taken for stuck, and everybody has been answered
             return
         self._status = status
+        now = time.monotonic()
         for sequence, output in outputs:
             place = self._places[sequence]
             if isinstance(output, Started) and not place.given_back:
                 self._admission.start(place.caller)
-                place.running = True
+                place.running_since = now
             if isinstance(output, Finished | InferenceError | Departed):
+                if place.running_since is not None and isinstance(output, Finished | DeadlinePassed):
+                    self._admission.observe_run(now - place.running_since, tokens=sequence.generated)
                 del self._places[sequence]
                 self._end(place)
             if isinstance(output, EngineUnavailable):
@@ -258,7 +262,7 @@ class EngineWorker:
                 place.post(output)
         # Slots stay free while somebody waits only where there are no KV cells for them.
         runnable = status.slots_used if status.queue_length else status.slots
-        self._admission.set_runnable(runnable, now=time.monotonic())
+        self._admission.set_runnable(runnable, now=now)
 
     def _fail_the_rest(self) -> None:
         """The thread has ended, or is stuck: nobody may wait for it, whether running, queued or still in the inbox."""
@@ -274,8 +278,8 @@ class _Place:
 
     def __init__(self, worker: EngineWorker, caller: str) -> None:
         self.caller = caller
-        self.running = False
-        """Its request has started."""
+        self.running_since: float | None = None
+        """When its request started, in monotonic seconds."""
         self.given_back = False
         """Before the engine let go of it."""
         self._worker = worker

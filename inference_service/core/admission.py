@@ -12,6 +12,12 @@ _MAX_RETRY_SECONDS = 30.0
 _CALLER_SHARE = 0.75
 """Of the queue, what one caller may hold where nobody says how much."""
 
+_MARGIN = 1.25
+"""What is expected may take a quarter longer: who is let in by the mean alone is late half of the time."""
+
+_RUNS_KNOWN = 32
+"""How many of the last runs tell how long a run takes."""
+
 _MIN_TURNS_KNOWN = 8
 """Of the last turns, how many the pace is judged by at least; and never fewer than two for each slot."""
 
@@ -41,6 +47,25 @@ class QueuePace:
         return sum(self._turns) / len(self._turns)
 
 
+class RunTimes:
+    """How long requests run once it is their turn: the mean of the last ones, their prompts included."""
+
+    def __init__(self) -> None:
+        self._runs: deque[tuple[float, int]] = deque(maxlen=_RUNS_KNOWN)
+
+    def observe(self, seconds: float, tokens: int) -> None:
+        """A request ran so long, to its end or to its deadline, and so many tokens were generated."""
+        self._runs.append((seconds, tokens))
+
+    def estimate(self, max_tokens: int) -> float:
+        """Seconds that a request will probably run that generates at most so many tokens. 0: nothing is known."""
+        if not self._runs:
+            return 0.0
+        seconds = sum(seconds for seconds, _ in self._runs)
+        tokens = sum(tokens for _, tokens in self._runs)
+        return min(seconds / len(self._runs), max_tokens * seconds / max(1, tokens))
+
+
 class Admission:
     """Counts each caller's places and refuses what there is no room or no time for.
 
@@ -57,6 +82,7 @@ class Admission:
         self._running = 0
         self._runnable = slots
         self._pace = QueuePace(slots=slots)
+        self._runs = RunTimes()
         self._full_since: float | None = None
 
     @property
@@ -76,8 +102,8 @@ class Admission:
         self._runnable = count
         self._note_whether_full(now)
 
-    def enter(self, caller: str, *, now: float, timeout_seconds: float) -> None:
-        """Take a waiting place for a request that must begin within the timeout.
+    def enter(self, caller: str, *, now: float, timeout_seconds: float, max_tokens: int) -> None:
+        """Take a waiting place for a request that must be answered within the timeout.
 
         Raises QueueFull, CallerQueueFull or QueueTooSlow; then nothing is taken.
         """
@@ -97,12 +123,13 @@ class Admission:
                 retry_after_seconds=self._retry_seconds(),
             )
         wait = self._wait_seconds(caller)
-        if wait > timeout_seconds:
+        needed = _MARGIN * (wait + self._runs.estimate(max_tokens))
+        if wait and needed > timeout_seconds:
             raise QueueTooSlow(
-                f"The request would wait about {wait:.1f} s for a slot, and its deadline is in "
-                f"{timeout_seconds:.1f} s: {self._waiting_count} requests are waiting.",
+                f"The request may take {needed:.1f} s, as it would wait for about {wait:.1f} s, and its deadline is in "
+                f"{timeout_seconds:.1f} s.",
                 timeout_seconds=timeout_seconds,
-                retry_after_seconds=_clamped(wait - timeout_seconds),
+                retry_after_seconds=_clamped(needed - timeout_seconds),
             )
         self._waiting[caller] += 1
         self._waiting_count += 1
@@ -123,6 +150,10 @@ class Admission:
                 self._full_since = now
             self._running -= 1
         self._note_whether_full(now)
+
+    def observe_run(self, seconds: float, *, tokens: int) -> None:
+        """A request ran so long, to its end or to its deadline, and so many tokens were generated."""
+        self._runs.observe(seconds, tokens)
 
     def _note_whether_full(self, now: float) -> None:
         if not self._is_full:

@@ -77,7 +77,7 @@ class CallerQueueFull(Overloaded):
 
 
 class QueueTooSlow(Overloaded):
-    """The request's deadline would probably pass before its turn comes."""
+    """The request's deadline would probably pass before it is answered."""
 
     limit_name = "deadline"
 

@@ -12,7 +12,15 @@ from typing import TypeVar
 from inference_service.core.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from inference_service.core.ports import GenerationEngine, GrammarChecker, PromptSource
 from inference_service.core.sequence import EngineRequest
-from inference_service.core.types import Chat, EngineStatus, Event, FittedPrompt, GenerateRequest, ModelInfo
+from inference_service.core.types import (
+    DEFAULT_MAX_TOKENS,
+    Chat,
+    EngineStatus,
+    Event,
+    FittedPrompt,
+    GenerateRequest,
+    ModelInfo,
+)
 
 _SEED_LIMIT = 2**32
 
@@ -85,7 +93,9 @@ class Generation:
         model = self._model
         _check_token_ids(request, model.info.vocabulary_size)
         # The place comes first: a full engine refuses before any work is spent on the prompt.
-        place = model.engine.reserve(caller, timeout_seconds=timeout_seconds)
+        place = model.engine.reserve(
+            caller, timeout_seconds=timeout_seconds, max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS
+        )
         try:
             grammar, prompt = await _within(timeout_seconds, _prepare(model, request))
             seed = request.sampling.seed

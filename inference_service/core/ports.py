@@ -132,10 +132,10 @@ class GrammarChecker(Protocol):
 class GenerationEngine(Protocol):
     """Runs prepared requests, many at once."""
 
-    def reserve(self, caller: str, *, timeout_seconds: float) -> EnginePlace:
+    def reserve(self, caller: str, *, timeout_seconds: float, max_tokens: int) -> EnginePlace:
         """A place in the engine, running or waiting, for a request that has so long.
 
-        Raises Overloaded at once where there is none, or where its turn would come too late.
+        Raises Overloaded at once where there is none, or where the answer would come too late.
         """
 
     @property

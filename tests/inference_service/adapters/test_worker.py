@@ -90,7 +90,7 @@ async def working(
 
 
 def reserve(worker: EngineWorker, caller: str = "") -> EnginePlace:
-    return worker.reserve(caller, timeout_seconds=60)
+    return worker.reserve(caller, timeout_seconds=60, max_tokens=10)
 
 
 async def collect(worker: EngineWorker, request: EngineRequest | None = None) -> list[Event]:
@@ -263,7 +263,7 @@ async def test_a_new_callers_request_does_not_wait_behind_all_of_anothers():
         ended: list[str] = []
 
         async def ask(caller: str) -> None:
-            place = worker.reserve(caller, timeout_seconds=60)
+            place = worker.reserve(caller, timeout_seconds=60, max_tokens=10)
             try:
                 async for _ in place.run(engine_request(max_tokens=20, caller=caller)):
                     pass
@@ -285,10 +285,10 @@ async def test_what_cannot_run_in_time_is_refused_by_the_pace_of_those_before():
         tasks = [asyncio.create_task(collect(worker, engine_request(max_tokens=50))) for _ in range(5)]
         await asyncio.gather(*tasks[:3])
         with pytest.raises(QueueTooSlow):
-            worker.reserve("", timeout_seconds=0.001)
-        worker.reserve("", timeout_seconds=60).release()
+            worker.reserve("", timeout_seconds=0.001, max_tokens=10)
+        worker.reserve("", timeout_seconds=60, max_tokens=10).release()
         await asyncio.gather(*tasks)
-        worker.reserve("", timeout_seconds=0.001).release()
+        worker.reserve("", timeout_seconds=0.001, max_tokens=10).release()
 
 
 async def test_a_step_that_does_not_end_is_told_to_everyone():

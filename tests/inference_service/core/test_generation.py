@@ -59,7 +59,7 @@ class CountedPlaces:
     def __init__(self) -> None:
         self.taken = 0
 
-    def reserve(self, caller: str, *, timeout_seconds: float) -> EnginePlace:
+    def reserve(self, caller: str, *, timeout_seconds: float, max_tokens: int) -> EnginePlace:
         self.taken += 1
         return self
 

@@ -8,7 +8,7 @@ Errors travel only as a gRPC status with google.rpc details, and a stream that f
                       fit the context: the message gives the counts
   RESOURCE_EXHAUSTED  google.rpc.ErrorInfo, google.rpc.RetryInfo and the trailer grpc-retry-pushback-ms; nothing was
                       started: the queue is full (QUEUE_FULL), the caller has all of its places in it
-                      (CALLER_QUEUE_FULL), or its turn would come after the deadline (QUEUE_TOO_SLOW). Without
+                      (CALLER_QUEUE_FULL), or its answer would come after the deadline (QUEUE_TOO_SLOW). Without
                       RetryInfo: the client did not read its stream (READER_TOO_SLOW)
   UNAVAILABLE         the model is loading, or the engine failed and is being restarted (ENGINE_UNAVAILABLE,
                       ENGINE_FAILED, ENGINE_STUCK)
