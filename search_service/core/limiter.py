@@ -137,9 +137,13 @@ class Limiter:
         spent = self._spent_quota()
         if spent is None:
             known = self._refusal
+            if known is None:
+                return None
             # A new one each time: an error that is raised again and again gathers tracebacks.
-            return known and QuotaExhausted(
-                str(known), subject=known.subject, retry_after_seconds=known.retry_after_seconds
+            return QuotaExhausted(
+                str(known),
+                subject=known.subject,
+                retry_after_seconds=known.retry_after_seconds or self._probe_seconds(),
             )
         seconds = max(0.0, spent.whole_at - self._clock.monotonic())
         whole = (self._clock.now() + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M UTC")
@@ -170,6 +174,11 @@ class Limiter:
             if long and reported.window.remaining <= 0 and now < reported.whole_at:
                 return reported
         return None
+
+    def _probe_seconds(self) -> float:
+        """Until the provider is asked again whether a spent quota has changed: before that no try is of any use."""
+        probed_at = self._clock.monotonic() if self._quota_probed_at is None else self._quota_probed_at
+        return max(0.0, probed_at + QUOTA_PROBE_SECONDS - self._clock.monotonic())
 
     def _check_quota(self, *, probing: bool = False) -> None:
         error = self.quota_error()

@@ -169,7 +169,12 @@ async def test_a_refusal_for_a_spent_quota_is_remembered_and_probed() -> None:
             await line.call()
         caught.append(error.value)
     assert caught[0] is not caught[1]
-    await line.clock.advance(QUOTA_PROBE_SECONDS)
+    assert [error.retry_after_seconds for error in caught] == [QUOTA_PROBE_SECONDS] * 2
+    await line.clock.advance(QUOTA_PROBE_SECONDS / 4)
+    with pytest.raises(QuotaExhausted) as later:
+        await line.call()
+    assert later.value.retry_after_seconds == pytest.approx(QUOTA_PROBE_SECONDS * 3 / 4)
+    await line.clock.advance(QUOTA_PROBE_SECONDS * 3 / 4)
     await line.call()
     with pytest.raises(QuotaExhausted):
         await line.call()
