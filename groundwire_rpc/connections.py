@@ -33,6 +33,9 @@ KEEPALIVE_TIMEOUT_SECONDS: Final = 10.0
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a client may take from connecting to its first HTTP/2 frame, TLS in between."""
 
+REQUEST_SECONDS: Final = 30.0
+"""How long the request of a call may take to come."""
+
 Options = tuple[tuple[str, int | str], ...]
 
 
@@ -69,6 +72,8 @@ class Connections:
     handshake_seconds: float = HANDSHAKE_SECONDS
     keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS
     min_ping_seconds: float = MIN_PING_SECONDS
+    request_seconds: float = REQUEST_SECONDS
+    """How long the request of a call may take to come."""
 
     def server_options(self) -> Options:
         """The options of a server."""
@@ -95,9 +100,6 @@ def channel_options(
     """The options of a client channel."""
     return (
         *_MESSAGES,
-        # Without this a stream that nobody reads would grow to megabytes, where the connection is fast.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", BUFFER_BYTES),
         *_keepalive(keepalive_seconds, keepalive_timeout_seconds),
         ("grpc.http2.max_pings_without_data", 0),
         # The services retry by their own rules, before the first delta only.
@@ -118,6 +120,9 @@ _MESSAGES: Final[Options] = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.http2.write_buffer_size", BUFFER_BYTES),
+    # Without these a stream that nobody reads would grow to megabytes, where the connection is fast.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", BUFFER_BYTES),
 )
 
 

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from groundwire_rpc.connections import Connections
 from groundwire_rpc.guard import Guard
 from groundwire_rpc.malformed import MalformedRequests
+from groundwire_rpc.request_reading import RequestReading
 from groundwire_rpc.security import ServerSecurity
 from groundwire_rpc.telemetry import OFF, Telemetry, TelemetryInterceptor
 
@@ -31,6 +32,10 @@ OVERALL: Final = ""
 
 DEFAULT_SETTLE_SECONDS: Final = 0.2
 """Between NOT_SERVING and refusing new calls, where nobody says how long."""
+
+
+FAILED_GRACE_SECONDS: Final = 1.0
+"""What is still open when a service has failed: streams that watch its health, and clients that read slowly."""
 
 
 class AddressInUse(Exception):
@@ -67,9 +72,9 @@ class RpcServer:
         self._hurried = asyncio.Event()
         guards = [Guard(security.gate)] if security.gate is not None else []
         watchers = [TelemetryInterceptor(telemetry, service_names)] if telemetry.is_on else []
-        self.grpc_server = grpc.aio.server(
-            options=connections.server_options(), interceptors=[*watchers, *guards, MalformedRequests()]
-        )
+        # In this order: who may not call is refused before the request is read, and what is read may be no message.
+        interceptors = [*watchers, *guards, RequestReading(connections.request_seconds), MalformedRequests()]
+        self.grpc_server = grpc.aio.server(options=connections.server_options(), interceptors=interceptors)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if security.reflection:
@@ -163,7 +168,7 @@ async def serve_until_stopped(
 
     With `work` (loading a model, say), health stays NOT_SERVING and nothing is printed until `work()` returns, while
     the port already answers. What `work` raises ends the server and is raised here. Setting `failed` ends it like a
-    signal: the caller knows why. Raises AddressInUse.
+    signal, but sooner: the caller knows why, and has ended all calls that it could. Raises AddressInUse.
     """
     with StopSignal() as stop:
         address = await server.start()
@@ -179,6 +184,8 @@ async def serve_until_stopped(
             log.info("stopping", service=name, grace_seconds=grace_seconds)
         finally:
             stopped.cancel()
+            if failed is not None and failed.is_set():
+                grace_seconds = min(grace_seconds, FAILED_GRACE_SECONDS)
             graceful = asyncio.ensure_future(server.stop(grace_seconds, settle_seconds))
             hurry = asyncio.create_task(stop.wait_again())
             await asyncio.wait({graceful, hurry}, return_when=asyncio.FIRST_COMPLETED)

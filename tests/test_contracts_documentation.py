@@ -17,6 +17,7 @@ NAMERS = (
     "gateway/adapters/backends.py",
     "gateway/adapters/api_keys.py",
     "groundwire_rpc/guard.py",
+    "groundwire_rpc/request_reading.py",
     "groundwire_rpc/malformed.py",
     "search_service/servicer.py",
     "inference_service/servicer.py",

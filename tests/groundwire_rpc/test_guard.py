@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from groundwire_rpc.channels import ChannelSecurity, open_channel
+from groundwire_rpc.connections import Connections
 from groundwire_rpc.guard import CallRefused, Gate, SharedToken
 from groundwire_rpc.security import ServerSecurity
 from groundwire_rpc.server import RpcServer
@@ -70,8 +71,13 @@ async def written(request: bytes, context: Context) -> None:
 
 
 @asynccontextmanager
-async def guarded(gate: Gate | None, *, reflection: bool = True) -> AsyncIterator[str]:
-    server = RpcServer("127.0.0.1:0", [SERVICE], ServerSecurity(gate=gate, reflection=reflection))
+async def guarded(gate: Gate | None, *, reflection: bool = True, request_seconds: float = 30.0) -> AsyncIterator[str]:
+    server = RpcServer(
+        "127.0.0.1:0",
+        [SERVICE],
+        ServerSecurity(gate=gate, reflection=reflection),
+        connections=Connections(request_seconds=request_seconds),
+    )
     handlers: dict[str, Any] = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),  # type: ignore[arg-type]
         "Failing": grpc.unary_unary_rpc_method_handler(failing),  # type: ignore[arg-type]
@@ -203,6 +209,42 @@ async def test_running_calls_are_counted_until_they_end(method: str) -> None:
         await first
         await until(caller, 0)
         assert await call(channel) == b"done"
+
+
+async def test_a_call_beyond_the_limit_is_refused_before_its_request_is_read() -> None:
+    caller = OneCall()
+    async with guarded(caller) as address, open_channel(address) as channel:
+        first = asyncio.create_task(call(channel, b"60"))
+        await until(caller, 1)
+        refused = channel.stream_unary(f"/{SERVICE}/Unary")(timeout=10)  # no request is ever sent
+        assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        first.cancel()
+        await until(caller, 0)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Generated", "Written"])
+async def test_a_request_that_does_not_come_holds_a_place_no_longer_than_it_may(method: str) -> None:
+    caller = OneCall()
+    async with guarded(caller, request_seconds=0.3) as address, open_channel(address) as channel:
+        asked: Any = channel.stream_stream(f"/{SERVICE}/{method}")(timeout=10)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asked.read()
+        status = from_rpc_error(caught.value)
+        assert (status.code, status.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "REQUEST_TOO_SLOW")
+        assert status.metadata == {"limit": "request_seconds", "value": "0.3"}
+        await until(caller, 0)
+        assert await call(channel, b"0.5") == b"done"
+
+
+async def test_a_call_without_a_request_is_refused() -> None:
+    caller = OneCall()
+    async with guarded(caller) as address, open_channel(address) as channel:
+        asked: Any = channel.stream_unary(f"/{SERVICE}/Unary")(iter(()), timeout=10)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asked
+        status = from_rpc_error(caught.value)
+        assert (status.code, status.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MISSING")
+        await until(caller, 0)
 
 
 @pytest.mark.parametrize("method", ["Unary", "Generated", "Written"])
