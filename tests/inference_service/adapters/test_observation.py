@@ -80,7 +80,7 @@ class ScriptedEngine:
         self.script = script
         self.refusal = refusal
 
-    def reserve(self, caller: str, *, timeout_seconds: float) -> EnginePlace:
+    def reserve(self, caller: str, *, timeout_seconds: float, max_tokens: int) -> EnginePlace:
         if self.refusal is not None:
             raise self.refusal
         return self
