@@ -22,7 +22,7 @@ from groundwire_rpc.calls import serving_call
 from groundwire_rpc.guard import OPEN_PREFIXES, CallRefused
 from groundwire_rpc.status import RichStatus
 
-READS_AT_ONCE: Final = 4
+READS_AT_ONCE: Final = 16
 """Requests of one caller that are read at a time. Most are read as soon as they are looked at."""
 
 
