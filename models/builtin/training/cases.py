@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from models.builtin.training import words
 from models.builtin.training.corpus import Passage
 from models.builtin.training.facts import Fact, Kind, Thing
 from models.builtin.training.questions import STOP_WORDS, WORD, QuestionMaker
@@ -15,6 +16,16 @@ from models.builtin.training.slots import invented
 MOST_SOURCES: Final = 8
 NEIGHBOURS: Final = 8
 """Passages before and after one that are taken for near distractors."""
+
+_LED: Final = 0.12
+_JOINED: Final = 0.6
+_COMMANDED: Final = 0.03
+_COMMANDS: Final = words.listed("commands")
+"""What hostile pages say to the model, and what answers nothing."""
+_LEADS: Final = words.listed("leads")
+_JOINTS: Final = (", and ", ", while ", ", but ", "; ", ", so ", " – ")
+_PLAIN: Final = frozenset(words.listed("plain_beginnings"))
+"""Words that are written small within a sentence."""
 
 
 @dataclass(slots=True)
@@ -47,8 +58,8 @@ class Mixture:
     relabelled: float = 0.25
     bare: float = 0.0
     """Without the system message, which is the same in all: a third fewer tokens to read."""
-    brief: float = 0.0
-    """With an answer that ends after a few tokens. What is hard is where to begin, and so more can be read of it."""
+    neighbours: float = 0.3
+    """With some words of the question or of the sources changed for words near in meaning."""
     most_sources: int = 4
     most_sentences: int = 4
 
@@ -77,6 +88,11 @@ class CaseMaker:
         frequency = {word: len(holders) for word, holders in self._holders.items()}
         self._questions = QuestionMaker(frequency, synonyms, draw)
         self.mixture = Mixture()
+
+    def use(self, draw: random.Random) -> None:
+        """Draw from `draw` from here on."""
+        self._draw = draw
+        self._questions.use(draw)
 
     def case(self) -> Case:
         """A new case."""
@@ -137,7 +153,27 @@ class CaseMaker:
         draw.shuffle(told)
         sentences = [thing.say(draw.choice(one.statements)) for one in told]
         answers = told.index(fact) if fact is not None else None
+        if thing.kind.language == "en":
+            if draw.random() < _COMMANDED:
+                place = draw.randint(0, len(sentences))
+                sentences.insert(place, thing.say(draw.choice(_COMMANDS)))
+                answers = answers + (answers >= place) if answers is not None else None
+            sentences = [self._led(sentence) for sentence in sentences]
+            place = draw.randrange(len(sentences))
+            if place + 1 < len(sentences) and draw.random() < _JOINED and _begins_plainly(sentences[place + 1]):
+                sentences[place : place + 2] = [self._joined(*sentences[place : place + 2])]
+                answers = answers - (answers > place) if answers is not None else None
         return Page(thing.say(draw.choice(thing.kind.titles)), self._host(), sentences, answers)
+
+    def _led(self, sentence: str) -> str:
+        """Some sentences begin with words that say nothing of the fact."""
+        if self._draw.random() < _LED and _begins_plainly(sentence):
+            return f"{self._draw.choice(_LEADS)}, {sentence[0].lower()}{sentence[1:]}"
+        return sentence
+
+    def _joined(self, first: str, second: str) -> str:
+        """Two sentences as one, as long ones on the web are."""
+        return f"{first.rstrip('.!?')}{self._draw.choice(_JOINTS)}{second[0].lower()}{second[1:]}"
 
     def _distractor(self, kind: Kind, thing: Thing, fact: Fact) -> Page:
         draw, chance = self._draw, self._draw.random()
@@ -210,6 +246,10 @@ class CaseMaker:
             return ""
         name = draw.choice(("docs", "www", "blog", "news", "wiki", "shop", "en", "guide", invented(draw).lower()))
         return f"{name}.{draw.choice((invented(draw).lower(), 'example'))}.{draw.choice(('com', 'org', 'net', 'io'))}"
+
+
+def _begins_plainly(sentence: str) -> bool:
+    return sentence.partition(" ")[0] in _PLAIN
 
 
 def _touches(page: Page, keywords: Sequence[str]) -> bool:

@@ -1,10 +1,10 @@
 """The weights that training starts from: circuits written by hand, without which copying takes hours to appear.
 
 Block by block: (0) each token learns which tokens stand before it; (1) in which sentence and source it is; (2) which
-of the question's words it repeats, by identity and by meaning; (3) sentences and sources collect that; (4) the answer
-looks for the sentence that matches best; (5) the answer's next token is found in it, behind a repetition of the last
-ones, and copied; (6) the rest. What is not written here starts near zero and is learned, the places to look at being
-supervised (SUPERVISED).
+of the question's words it repeats, by identity and by meaning; (4) sentences and sources collect that; (6) the answer
+looks for the sentence that matches best; (7) the answer's next token is found in it, behind a repetition of the last
+ones, and copied. Blocks (3), (5) and (8) are free. What is not written here starts near zero and is learned; where the heads
+should look is part of the loss.
 """
 
 from __future__ import annotations
@@ -26,23 +26,27 @@ from models.builtin.training.vocabulary import Vocabulary
 SENTENCE_START: Final = (1, 0)
 SOURCE_NUMBER: Final = (1, 1)
 SAME_WORD: Final = (2, 0)
-CHOICE: Final = (4, 0)
-COPY: Final = ((5, 0), (5, 1), (5, 2))
-NUMBER: Final = (5, 3)
-BEGIN: Final = (5, 4)
+CHOICE: Final = (6, 0)
+COPY: Final = ((7, 0), (7, 1), (7, 2))
+NUMBER: Final = (7, 3)
+BEGIN: Final = (7, 4)
 """The supervised heads, as (block, head)."""
 
+_COLLECT: Final = 4
+"""The block in which sentences and sources collect what their tokens match."""
+_COLLECTED: Final = 16
+"""Dimensions of `match` that the circuits use."""
 _SHARPNESS: Final = 14.0
 """By how much (in nats) a circuit's score of what it looks for exceeds that of what it does not."""
 _COPY_GAIN: Final = 3.0
 """What a copied token's code weighs in the residual stream against that of the token that is already there."""
-_LENGTHS: Final = (EMBEDDING_NORM, 1.9, 2.0, 2.1, 2.2, 2.3)
+_LENGTHS: Final = (EMBEDDING_NORM, 1.9, 2.1, 2.1, 2.1, 2.3, 2.3, 2.4, 3.9)
 """Of the residual stream before each block, about. The norm divides by them."""
 _BOUNDARY: Final = 40.0
 """By how much (in nats) a place that is looked for exceeds all that is nearer."""
 _REGION: Final = 0.5
 """How a token of the question is marked in the stream; one behind it has the opposite."""
-_NOISE: Final = 0.01
+_NOISE: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +134,13 @@ class _Circuits:
         self._sentence_codes()
         self._number_codes()
         self._same_word()
-        for block, head in ((3, 0), (3, 1)):
-            self._compare(block, head, [("sentence", "sentence", self._eye(layout.sentence), 1.0)])
-        self._compare(3, 2, [("number", "number", self._eye(layout.number), 1.0)])
+        for head in (0, 1):
+            self._compare(_COLLECT, head, [("sentence", "sentence", self._eye(layout.sentence), 1.0)])
+        self._compare(_COLLECT, 2, [("number", "number", self._eye(layout.number), 1.0)])
         match = layout.span("match")
+        collected = slice(match.start, match.start + _COLLECTED)
         for head in (0, 1, 2):
-            self._move(3, head, match, match, 0.3 * self._eye(layout.match))
+            self._move(_COLLECT, head, collected, collected, 0.3 * self._eye(_COLLECTED))
         self._choice()
         self._copy()
         self._begin()
@@ -288,7 +293,7 @@ class _Circuits:
         for head in (SAME_WORD[1], SAME_WORD[1] + 1):
             self._prefer(SAME_WORD[0], head, question, _SHARPNESS / 2)
             self._favour(SAME_WORD[0], head, nothing, _SHARPNESS)
-        half = layout.match // 2
+        half = _COLLECTED // 2
         for head, start in ((0, match.start), (1, match.start + half)):
             whole = torch.zeros(half, self._shape.width)
             whole[:, layout.span("features")] = 0.08 * torch.randn(half, layout.features, generator=self._random)

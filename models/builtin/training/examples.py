@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,6 @@ from models.builtin.training.questions import STOP_WORDS
 from models.builtin.training.vocabulary import Vocabulary
 
 NO_ANSWER: Final = "The sources do not answer this question."
-BRIEF: Final = 4
-"""Tokens of a brief answer."""
 LOOKS_AGAIN: Final = 3
 """Tokens of a quotation that look at the chosen sentence again."""
 
@@ -41,9 +39,13 @@ class Example:
 class Encoder:
     """Turns cases into token ids as the inference service would, and finds the places that steps should look at."""
 
-    def __init__(self, vocabulary: Vocabulary, draw: random.Random) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, draw: random.Random, neighbours: Mapping[int, Sequence[int]] | None = None
+    ) -> None:
+        """`neighbours` are tokens near in meaning to a token."""
         self._vocabulary = vocabulary
         self._draw = draw
+        self._neighbours = neighbours or {}
         form = vocabulary.chat_format()
         encode = vocabulary.tokenizer.encode
         self._head = [
@@ -59,6 +61,10 @@ class Encoder:
         self._open, self._close = encode("x. [")[-1], encode("x. [1]")[-1]
         kept = encode(sources_heading("x.?!,;") + "[12345678] (a.b) x.\n\n[1] ( ) :") + self._no_answer
         self._kept = {*kept, *self._head, *self._end, *self._answer, *self._user}
+
+    def use(self, draw: random.Random) -> None:
+        """Draw from `draw` from here on."""
+        self._draw = draw
 
     def encode(self, case: Case, mixture: Mixture) -> Example | None:
         """The case in ids, as often relabelled or bare as the mixture says.
@@ -81,16 +87,22 @@ class Encoder:
         self._write_answer(case, spans, example)
         # The answer's tokens are in no sentence of a source: they look at the sequence's first token.
         example.starts += [(position, 0) for position in range(example.prompt - 1, len(example.ids), 4)]
-        if self._draw.random() < mixture.brief:
-            _shorten(example)
         if self._draw.random() < mixture.relabelled:
             self._relabel(example)
+        if self._draw.random() < mixture.neighbours:
+            self._approach(example, spans[0][0])
         return example
 
     def _spans(
         self, case: Case, sources: Sources, content: str, ends: list[int], shift: int, example: Example
     ) -> list[tuple[int, list[tuple[int, int]]]] | None:
-        """For each page the position of its number and of its sentences' first and last tokens."""
+        """For each page the position of its number and of its sentences' first and last tokens.
+
+        None where the rendering changed the text's length, or where tokens do not part at the ends of sentences.
+        """
+        told = [" ".join(page.sentences) for page in case.pages]
+        if [len(text.encode()) for text in sources.texts] != [len(text.encode()) for text in told]:
+            return None
         finder = _Finder(ends, shift)
         at = len(sources_heading(case.question).encode())
         pages = []
@@ -201,15 +213,20 @@ class Encoder:
                 new[twin] = vocabulary.spaced(other)[-1]
         example.ids[:] = [new.get(token_id, token_id) for token_id in example.ids]
 
+    def _approach(self, example: Example, sources: int) -> None:
+        """Some words become neighbours in meaning, of the question (before `sources`) or of all that is behind it.
 
-def _shorten(example: Example) -> None:
-    """Cut the answer to its first tokens."""
-    end = example.prompt + BRIEF
-    del example.ids[end:]
-    del example.weights[BRIEF:]
-    for name in ("starts", "choices", "copies", "numbers", "begins"):
-        pairs: list[tuple[int, int]] = getattr(example, name)
-        pairs[:] = [pair for pair in pairs if pair[0] < end - 1]
+        Templates say the same of each thing in the same words. What matters are not these words but their meaning.
+        """
+        draw = self._draw
+        share = draw.choice((0.1, 0.25))
+        span = slice(0, sources) if draw.random() < 0.5 else slice(sources, len(example.ids))
+        new = {
+            kind: draw.choice(self._neighbours[kind])
+            for kind in dict.fromkeys(example.ids[span])
+            if kind in self._neighbours and kind not in self._kept and draw.random() < share
+        }
+        example.ids[span] = [new.get(token_id, token_id) for token_id in example.ids[span]]
 
 
 class _Finder:
@@ -231,9 +248,10 @@ class _Finder:
         return self._ends[position - self._shift]
 
 
-def examples(maker: CaseMaker, encoder: Encoder, longest: int) -> Iterator[Example]:
-    """Examples of at most `longest` tokens, without end."""
+def examples(maker: CaseMaker, encoder: Encoder, longest: Callable[[], int]) -> Iterator[Example]:
+    """Examples without end, of at most as many tokens as `longest` says before each."""
     while True:
+        most = longest()
         example = encoder.encode(maker.case(), maker.mixture)
-        if example is not None and len(example.ids) <= longest:
+        if example is not None and len(example.ids) <= most:
             yield example

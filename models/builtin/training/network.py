@@ -41,9 +41,10 @@ class Block(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.output(mixed.transpose(1, 2).reshape(batch, time, -1))
+        # The sums stay in the stream's own precision where the parts are computed in half of it.
+        x = x + self.output(mixed.transpose(1, 2).reshape(batch, time, -1)).to(x.dtype)
         gate, up = self.up(self.feed_forward_norm(x)).chunk(2, -1)
-        x = x + self.down(functional.silu(gate) * up)
+        x = x + self.down(functional.silu(gate) * up).to(x.dtype)
         supervised = {head: _looks(query[:, head], key[:, head], positions) for head, (positions, _) in rows.items()}
         return x, supervised
 
@@ -59,8 +60,8 @@ def _looks(query: Tensor, key: Tensor, positions: Tensor) -> Tensor:
     """Log-probabilities (batch, rows, time) of where the rows at `positions` look."""
     taken = query.gather(1, positions.clamp(min=0).unsqueeze(-1).expand(-1, -1, query.shape[-1]))
     scores = taken @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
-    later = torch.arange(key.shape[1]) > positions.unsqueeze(-1)
-    return functional.log_softmax(scores.masked_fill(later, float("-inf")), dim=-1)
+    later = torch.arange(key.shape[1], device=key.device) > positions.unsqueeze(-1)
+    return functional.log_softmax(scores.float().masked_fill(later, float("-inf")), dim=-1)
 
 
 class Network(nn.Module):

@@ -13,6 +13,7 @@ from models.builtin.training import words
 STOP_WORDS: Final = frozenset(words.listed("stop_words"))
 WORD: Final = re.compile(r"[^\W_][\w\-'’.]*\w|\w", re.UNICODE)
 LEAST_KEYWORDS: Final = 2
+_REWORDED: Final = (0.0, 0.35, 0.7)
 
 _STRETCHES: Final = (
     "what {}", "What is {}", "when is {}", "When does {}", "How does {}", "how do {}", "Who {}", "who is {}",
@@ -56,6 +57,10 @@ class QuestionMaker:
         self._synonyms = synonyms
         self._draw = draw
 
+    def use(self, draw: random.Random) -> None:
+        """Draw from `draw` from here on."""
+        self._draw = draw
+
     def ask(self, sentence: str, title: str, language: str) -> Asked | None:
         """A question that the sentence answers; None where it has too little to ask for."""
         if language in _UNSPACED:
@@ -81,11 +86,12 @@ class QuestionMaker:
         return self._draw.sample(_RULES, len(_RULES))
 
     def reworded(self, question: str) -> str:
-        """A third of its content words in other words."""
+        """Some of its content words in other words: none, a third, or most of them."""
+        share = self._draw.choice(_REWORDED)
 
         def other(word: re.Match[str]) -> str:
             synonyms = self._synonyms.get(word[0])
-            return self._draw.choice(synonyms) if synonyms and self._draw.random() < 0.35 else word[0]
+            return self._draw.choice(synonyms) if synonyms and self._draw.random() < share else word[0]
 
         return re.sub(r"(?<=\s)[a-z]{4,}\b", other, question)
 

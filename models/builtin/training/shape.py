@@ -16,7 +16,7 @@ class Layout:
 
     identity: int = 128
     """A random code of the token: what is matched and copied."""
-    meaning: int = 40
+    meaning: int = 48
     """What a word means, from word vectors."""
     features: int = 24
     """Properties of the token, such as that it ends a sentence."""
@@ -28,8 +28,8 @@ class Layout:
     """A code of the sentence that the token is in; in the answer, of the sentence that is quoted."""
     number: int = 12
     """A code of the source's number."""
-    match: int = 16
-    """How well it matches the question."""
+    match: int = 72
+    """How well it matches the question, and what else is learned of it in its context."""
 
     @property
     def width(self) -> int:
@@ -52,12 +52,12 @@ class Shape:
 
     layout: Layout = field(default_factory=Layout)
     vocabulary: int = 32064
-    blocks: int = 7
-    heads: int = 5
+    blocks: int = 9
+    heads: int = 6
     head_width: int = 64
     rotary: int = 16
     """Dimensions of a head that are rotated by position. The others match by content alone, at any distance."""
-    feed_forward: int = 320
+    feed_forward: int = 448
     context: int = 2048
 
     @property

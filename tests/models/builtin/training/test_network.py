@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from tests.support.real_tokenizer import BUILTIN_MODEL
 torch = pytest.importorskip("torch", reason="torch is not installed: uv pip install -e '.[training]'")
 
 from models.builtin.training import circuits, export  # noqa: E402
-from models.builtin.training.batches import NO_TOKEN, BatchStream, collate  # noqa: E402
+from models.builtin.training.batches import BatchesEnded, BatchStream, collate  # noqa: E402
 from models.builtin.training.cases import Case, Mixture, Page  # noqa: E402
-from models.builtin.training.codes import EMBEDDING_NORM, WordVectors, embeddings  # noqa: E402
+from models.builtin.training.codes import EMBEDDING_NORM, Meanings, WordVectors, embeddings  # noqa: E402
 from models.builtin.training.examples import Encoder, Example  # noqa: E402
 from models.builtin.training.shape import Shape  # noqa: E402
-from models.builtin.training.training import State, stage_of, train  # noqa: E402
+from models.builtin.training.training import State, _Tensors, stage_of, train  # noqa: E402
 from models.builtin.training.vocabulary import Vocabulary  # noqa: E402
 
 WORDS = [
@@ -43,7 +44,7 @@ def vocabulary() -> Vocabulary:
 def table(vocabulary: Vocabulary) -> torch.Tensor:
     shape = Shape()
     vectors = WordVectors({"lock": 0, "rope": 1}, np.eye(2, shape.layout.meaning, dtype=np.float32))
-    return torch.from_numpy(embeddings(vocabulary, shape.layout, vectors))
+    return torch.from_numpy(embeddings(vocabulary, shape.layout, Meanings.of(vocabulary, vectors)))
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_it_copies_before_any_training(state: State) -> None:
 
 
 def test_it_knows_the_source_of_each_token_before_any_training(state: State, examples: list[Example]) -> None:
-    batch = collate(examples, random.Random(0))
+    batch = _Tensors.of(collate(examples, random.Random(0)), "cpu")
 
     with torch.no_grad():
         _, looks = state.network(batch.ids, batch.rows)
@@ -104,23 +105,45 @@ def test_llama_cpp_computes_the_same(state: State, examples: list[Example], tmp_
 
 def test_a_batch_is_padded_and_weighted(examples: list[Example]) -> None:
     batch = collate(examples, random.Random(0))
+    time = batch.ids.shape[1]
 
+    assert time == max(len(example.ids) for example in examples)
+    assert batch.firsts.sum() == len(examples)
     for line, example in enumerate(examples):
-        length = len(example.ids)
-        assert batch.ids[line, :length].tolist() == example.ids
-        answer = batch.targets[line] != NO_TOKEN
-        assert batch.targets[line][answer].tolist() == example.ids[example.prompt :]
-        assert batch.weights[line][answer].tolist() == example.weights
-        assert batch.firsts[line] == example.prompt - 1
+        assert batch.ids[line, : len(example.ids)].tolist() == example.ids
+    for place, target, weight, first in zip(batch.places, batch.targets, batch.weights, batch.firsts, strict=True):
+        example, behind = examples[place // time], place % time
+        assert target == example.ids[behind + 1]
+        assert weight == example.weights[behind + 1 - example.prompt]
+        assert first == (behind == example.prompt - 1)
+
+
+def test_every_token_of_weight_counts(examples: list[Example]) -> None:
+    batch = collate(examples, random.Random(0))
+
+    heavy = sum(weight > 1 for example in examples for weight in example.weights)
+    assert (batch.weights > 1).sum() == heavy
+    assert len(batch.weights) < sum(len(example.weights) for example in examples)
 
 
 def test_an_error_of_the_examples_reaches_who_takes_batches(examples: list[Example]) -> None:
-    def broken():  # type: ignore[no-untyped-def]
+    def broken(_: random.Random) -> Iterator[Example]:
         yield from examples
         raise ValueError("no more of them")
 
-    with BatchStream(broken(), 10**6, random.Random(0)) as stream, pytest.raises(ValueError, match="no more of them"):
+    with BatchStream(broken, 10**6, [0]) as stream, pytest.raises(BatchesEnded, match="no more of them"):
         stream.next()
+
+
+def test_processes_draw_each_their_own(examples: list[Example]) -> None:
+    def drawn(draw: random.Random) -> Iterator[Example]:
+        while True:
+            yield draw.choice(examples)
+
+    with BatchStream(drawn, 400, [1, 2]) as stream:
+        batches = [stream.next() for _ in range(8)]
+
+    assert all(batch.ids.size <= 400 for batch in batches)
 
 
 class _Maker:
@@ -130,6 +153,9 @@ class _Maker:
 
     def __init__(self) -> None:
         self._draw = random.Random(0)
+
+    def use(self, draw: random.Random) -> None:
+        self._draw = draw
 
     def case(self) -> Case:
         return self._draw.choice(WORDS)
