@@ -21,7 +21,7 @@ BYTES: Final = "held_bytes"
 
 STREAM_BYTES: Final = 256 * 1024
 """What a running answer is counted for beside its question and its text: what gRPC buffers of it on both sides of the
-gateway. groundwire_rpc.channels and groundwire_rpc.server bound that to 64 KiB and a message at each."""
+gateway. groundwire_rpc.connections bounds that to 64 KiB and a message at each."""
 
 
 @dataclass(frozen=True, slots=True)
