@@ -58,13 +58,13 @@ def _try_reader(
         data = _input(reader, pool, chance)
         if chance.random() < 0.02 and len(data) < _LARGEST_BUILT_UPON:
             _build_upon(pool, data, len(reader.seeds), chance)
-        began = time.perf_counter()
+        began = time.process_time()
         outcome = "crashed"
         try:
             outcome = reader.attempt(data, chance)
         except Exception as error:  # noqa: BLE001 - this is what is looked for
             tally.crashed(reader.name, data, error)
-        tally.tried(reader.name, outcome, time.perf_counter() - began, data)
+        tally.tried(reader.name, outcome, time.process_time() - began, data)
 
 
 def _input(reader: Reader, pool: list[bytes], chance: random.Random) -> bytes:

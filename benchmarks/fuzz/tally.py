@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 SLOW_SECONDS: Final = 5.0
-"""An input that takes its reader longer has found something too."""
+"""Of processor time: an input that takes its reader longer has found something too."""
 _MOST_TOLD: Final = 20
 
 
