@@ -10,7 +10,7 @@ from models.builtin.training import circuits, codes, corpus, facts, synonyms
 from models.builtin.training.cases import CaseMaker
 from models.builtin.training.examples import Encoder, examples
 from models.builtin.training.shape import Shape
-from models.builtin.training.training import PEAK_RATE, State, stage_of, train
+from models.builtin.training.training import State, stage_of, train
 from models.builtin.training.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
@@ -37,7 +37,7 @@ def main() -> None:
     trained = stages.add_parser("train", help="train from the checkpoint, or from the start where there is none")
     trained.add_argument("--minutes", type=float, required=True)
     trained.add_argument("--anneal", action="store_true", help="lower the learning rate to its end meanwhile")
-    trained.add_argument("--rate", type=float, default=PEAK_RATE, help=f"the learning rate's peak ({PEAK_RATE})")
+    trained.add_argument("--tune", action="store_true", help="the last step, with more to refuse, at a low rate")
     trained.add_argument("--checkpoint", default="checkpoint.pt", help="its name in the folder (checkpoint.pt)")
     trained.add_argument("--save-as", default="", help="another name to save as")
     trained.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
@@ -47,6 +47,8 @@ def main() -> None:
     exported.add_argument("--checkpoint", default="checkpoint.pt")
     exported.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
+    # Processes that make examples are forked, which tokenizers' own threads would not survive.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     {"corpus": _corpus, "show": _show, "train": _train, "export": _export}[arguments.stage](arguments)
@@ -112,7 +114,7 @@ def _train(arguments: argparse.Namespace) -> None:
             seconds=arguments.minutes * 60,
             anneal=arguments.anneal,
             seed=seed,
-            peak=arguments.rate,
+            tune=arguments.tune,
             workers=workers,
             device=arguments.device,
         )

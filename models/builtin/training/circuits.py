@@ -3,8 +3,8 @@
 Block by block: (0) each token learns which tokens stand before it; (1) in which sentence and source it is; (2) which
 of the question's words it repeats, by identity and by meaning; (4) sentences and sources collect that; (6) the answer
 looks for the sentence that matches best; (7) the answer's next token is found in it, behind a repetition of the last
-ones, and copied. Blocks (3), (5) and (8) are free. What is not written here starts near zero and is learned; where the heads
-should look is part of the loss.
+ones, and copied. Blocks (3), (5) and (8) are free. What is not written here starts near zero and is learned; where
+the heads should look is part of the loss.
 """
 
 from __future__ import annotations
