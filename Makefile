@@ -20,7 +20,6 @@ FUZZ_ARGS ?=
 SEARCH_FAULTS_ARGS ?=
 TRAIN_MINUTES ?= 300
 ANNEAL_MINUTES ?= 20
-TUNE_MINUTES ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up serve status test check fmt lint types imports proto proto-check proto-lint constraints model \
@@ -82,8 +81,7 @@ builtin-model: $(TRAINING)/venv/.ready ## train the built-in model (on Debian; g
 	@$(TRAIN) corpus
 	@$(TRAIN) train --minutes $(TRAIN_MINUTES)
 	@$(TRAIN) train --minutes $(ANNEAL_MINUTES) --anneal --save-as annealed.pt
-	@$(TRAIN) train --minutes $(TUNE_MINUTES) --tune --anneal --checkpoint annealed.pt --save-as tuned.pt
-	@$(TRAIN) export --checkpoint tuned.pt --output models/builtin/groundwire-builtin.gguf
+	@$(TRAIN) export --checkpoint annealed.pt --output models/builtin/groundwire-builtin.gguf
 
 soak: setup ## 10 minutes of random calls, cancels and deadlines against the inference service, then all faults
 	@PYTHONPATH=.:protos/gen $(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)

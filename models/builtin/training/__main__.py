@@ -37,7 +37,6 @@ def main() -> None:
     trained = stages.add_parser("train", help="train from the checkpoint, or from the start where there is none")
     trained.add_argument("--minutes", type=float, required=True)
     trained.add_argument("--anneal", action="store_true", help="lower the learning rate to its end meanwhile")
-    trained.add_argument("--tune", action="store_true", help="the last step, with more to refuse, at a low rate")
     trained.add_argument("--checkpoint", default="checkpoint.pt", help="its name in the folder (checkpoint.pt)")
     trained.add_argument("--save-as", default="", help="another name to save as")
     trained.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
@@ -114,7 +113,6 @@ def _train(arguments: argparse.Namespace) -> None:
             seconds=arguments.minutes * 60,
             anneal=arguments.anneal,
             seed=seed,
-            tune=arguments.tune,
             workers=workers,
             device=arguments.device,
         )

@@ -24,7 +24,6 @@ from models.builtin.training.network import NO_TARGET, Network, Rows
 from models.builtin.training.shape import Shape
 
 PEAK_RATE: Final = 2e-3
-TUNING_RATE: Final = 2e-4
 FINAL_SHARE: Final = 0.05
 """Of the peak, at the end of annealing."""
 WARM_UP_STEPS: Final = 150
@@ -74,8 +73,6 @@ CURRICULUM: Final = (
     Stage(12e6, Mixture(0.7, 0.08, 0.1, relabelled=0.25, bare=0.7, most_sources=4, most_sentences=3), 448),
     Stage(math.inf, Mixture(0.7, 0.17, 0.15, relabelled=0.2, bare=0.3, most_sources=8), 896),
 )
-TUNING: Final = Stage(math.inf, Mixture(0.8, 0.24, 0.3, relabelled=0.1, bare=0.0, most_sources=6), 896)
-"""At the end: real sources answer less clearly than these do, and without it the model hardly ever refuses."""
 
 
 def stage_of(tokens: float) -> Stage:
@@ -148,23 +145,20 @@ def train(
     seconds: float,
     anneal: bool,
     seed: int,
-    tune: bool = False,
     workers: int = 1,
     device: str = "cpu",
 ) -> None:
     """Train for `seconds`, saving to `path` every two minutes and at the end.
 
     Annealing lowers the learning rate to its end over that time; otherwise it stays at its peak, and training can go
-    on. Tuning is with TUNING instead of the curriculum, at its own rate. Ctrl-C saves and ends. `workers` processes
-    make the examples.
+    on. Ctrl-C saves and ends. `workers` processes make the examples.
     """
-    peak = TUNING_RATE if tune else PEAK_RATE
     read = multiprocessing.Value("d", state.tokens)
 
     def drawn(draw: random.Random) -> Iterator[Example]:
         maker.use(draw)
         encoder.use(draw)
-        return examples(maker, encoder, lambda: _limits(maker, TUNING if tune else stage_of(read.value)))
+        return examples(maker, encoder, lambda: _limits(maker, stage_of(read.value)))
 
     seeds = [seed * 1_000 + number for number in range(workers)]
     with BatchStream(drawn, BATCH_TOKENS[device], seeds) as stream:
@@ -172,9 +166,9 @@ def train(
         begun = saved = time.monotonic()
         try:
             while (elapsed := time.monotonic() - begun) < seconds:
-                _set_rate(state, peak * _rate(state.steps, elapsed / seconds if anneal else 0.0))
+                _set_rate(state, PEAK_RATE * _rate(state.steps, elapsed / seconds if anneal else 0.0))
                 _step(state, stream.next(), device)
-                if not tune and stage_of(state.tokens) is not stage_of(read.value):
+                if stage_of(state.tokens) is not stage_of(read.value):
                     print(f"from here on: {stage_of(state.tokens)}", file=sys.stderr)
                 read.value = state.tokens
                 if state.steps % REPORT_STEPS == 0:

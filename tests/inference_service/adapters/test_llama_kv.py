@@ -23,7 +23,7 @@ NEAR_LOGITS = 0.2
 moves some by more than this.
 """
 GREEDY = SamplerSpec(Sampling(), 5, ())
-CELL_BYTES = {KvType.F16: 7 * 640 * 2, KvType.Q8_0: 7 * 640 * 34 // 32}
+CELL_BYTES = {KvType.F16: 9 * 768 * 2, KvType.Q8_0: 9 * 768 * 34 // 32}
 PROMPT = tuple(random.Random(3).randrange(300, 31_000) for _ in range(100))
 OTHER = tuple(random.Random(4).randrange(300, 31_000) for _ in range(100))
 

@@ -24,11 +24,11 @@ def test_the_shape_is_read_from_the_file():
     with loaded_model() as model:
         shape = model.shape
     assert (shape.architecture, shape.weights.vocabulary_size, shape.quantization) == ("phi3", 32_064, "Q8_0")
-    assert shape.kv.bytes_per_cell(KvType.F16) == 7 * 320 * 2 * 2
+    assert shape.kv.bytes_per_cell(KvType.F16) == 9 * 384 * 2 * 2
     assert shape.training_context_length == 2048
     assert shape.cells_can_be_moved
     weights = shape.weights
-    assert (weights.layers, weights.embedding_length) == (7, 320)
+    assert (weights.layers, weights.embedding_length) == (9, 384)
     assert 10**7 < weights.parameter_count < weights.tensor_bytes < BUILTIN_MODEL.stat().st_size
 
 
