@@ -57,7 +57,7 @@ async def test_a_round_of_ours():
 
 
 async def test_ours_keeps_conversations_and_fills_its_cache():
-    async with Ours(terms(prompt_cache_mib=4)).start() as running:
+    async with Ours(terms(prompt_cache_mib=6)).start() as running:
         figures = await Conversations(streams=2, conversations=2).run(running.client, "test")
         assert {figure.metric: figure.value for figure in figures}["cached_share"] > 0.5
         assert await FillCache(streams=2, most_waves=20).run(running.client, "test") == []
