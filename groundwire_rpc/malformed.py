@@ -5,15 +5,14 @@ gRPC's own answer to them is UNKNOWN with the name of a Python exception, which 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from groundwire_rpc.behaviours import answered
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.status import RichStatus
 
@@ -64,13 +63,7 @@ def _reading(handler: Any, rpc: str) -> grpc.RpcMethodHandler[Any, Any]:
         if isinstance(request, _Unread):
             async with serving_call(rpc, context, lambda error: REFUSAL if isinstance(error, Malformed) else None):
                 raise Malformed
-        if not inspect.isasyncgenfunction(behaviour):
-            return await behaviour(request, context)
-        messages: AsyncGenerator[Any, None] = behaviour(request, context)
-        async with aclosing(messages):
-            async for message in messages:
-                await context.write(message)
-        return None
+        return await answered(behaviour, request, context)
 
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     made: grpc.RpcMethodHandler[Any, Any] = make(answer, read, handler.response_serializer)

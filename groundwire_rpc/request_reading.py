@@ -9,14 +9,14 @@ memory than the flow control of its stream lets through, which groundwire_rpc.co
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import grpc
 
+from groundwire_rpc.behaviours import answered
 from groundwire_rpc.callers import identity_of
 from groundwire_rpc.calls import serving_call
 from groundwire_rpc.guard import OPEN_PREFIXES, CallRefused
@@ -61,13 +61,7 @@ class RequestReading(grpc.aio.ServerInterceptor):
             except CallRefused as refused:
                 async with serving_call(method.rpartition("/")[2], context, _refusal):
                     raise refused
-            if not inspect.isasyncgenfunction(behaviour):
-                return await behaviour(request, context)
-            messages: AsyncGenerator[Any, None] = behaviour(request, context)
-            async with aclosing(messages):
-                async for message in messages:
-                    await context.write(message)
-            return None
+            return await answered(behaviour, request, context)
 
         make = getattr(grpc, f"stream_{kind}_rpc_method_handler")
         made: grpc.RpcMethodHandler[Any, Any] = make(answer, handler.request_deserializer, handler.response_serializer)
