@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from models.builtin.training import circuits, codes, corpus, facts, synonyms
+from models.builtin.training import codes, corpus, facts, synonyms
 from models.builtin.training.cases import CaseMaker
 from models.builtin.training.examples import Encoder, examples
+from models.builtin.training.marks import Marks
 from models.builtin.training.shape import Shape
 from models.builtin.training.training import State, stage_of, train
 from models.builtin.training.vocabulary import Vocabulary
@@ -95,7 +96,7 @@ def _train(arguments: argparse.Namespace) -> None:
         shape = Shape(vocabulary=vocabulary.size)
         meanings = codes.Meanings.load(arguments.work / MEANINGS)
         embeddings = torch.from_numpy(codes.embeddings(vocabulary, shape.layout, meanings))
-        state = State.new(shape, embeddings, circuits.Marks.of(vocabulary))
+        state = State.new(shape, embeddings, Marks.of(vocabulary))
     count = sum(parameter.numel() for parameter in state.network.parameters())
     print(
         f"{count / 1e6:.2f} M trained parameters beside {state.network.embeddings.numel() / 1e6:.2f} M of fixed codes"

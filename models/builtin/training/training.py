@@ -20,6 +20,7 @@ from models.builtin.training import circuits
 from models.builtin.training.batches import Batch, BatchStream
 from models.builtin.training.cases import CaseMaker, Mixture
 from models.builtin.training.examples import Encoder, Example, examples
+from models.builtin.training.marks import Marks
 from models.builtin.training.network import NO_TARGET, Network, Rows
 from models.builtin.training.shape import Shape
 
@@ -91,7 +92,7 @@ class State:
     averages: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, shape: Shape, embeddings: Tensor, marks: circuits.Marks) -> State:
+    def new(cls, shape: Shape, embeddings: Tensor, marks: Marks) -> State:
         """At the hand-written start."""
         network = Network(shape)
         network.embeddings.copy_(embeddings)

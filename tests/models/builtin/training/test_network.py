@@ -18,6 +18,7 @@ from models.builtin.training.batches import BatchesEnded, BatchStream, collate  
 from models.builtin.training.cases import Case, Mixture, Page  # noqa: E402
 from models.builtin.training.codes import EMBEDDING_NORM, Meanings, WordVectors, embeddings  # noqa: E402
 from models.builtin.training.examples import Encoder, Example  # noqa: E402
+from models.builtin.training.marks import Marks  # noqa: E402
 from models.builtin.training.shape import Shape  # noqa: E402
 from models.builtin.training.training import State, _Tensors, stage_of, train  # noqa: E402
 from models.builtin.training.vocabulary import Vocabulary  # noqa: E402
@@ -49,7 +50,7 @@ def table(vocabulary: Vocabulary) -> torch.Tensor:
 
 @pytest.fixture
 def state(vocabulary: Vocabulary, table: torch.Tensor) -> State:
-    return State.new(Shape(), table, circuits.Marks.of(vocabulary))
+    return State.new(Shape(), table, Marks.of(vocabulary))
 
 
 @pytest.fixture
